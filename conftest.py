@@ -1,0 +1,315 @@
+"""pytest wiring: options, test ids, fixtures, header, summary. Logic lives in ``lxbench``."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxbench import corpus, gate, history, ladder, machine, models, results, settings
+from lxbench.errors import LxbenchError, UsageError
+from lxbench.pairing import PAIRED_CLIPS
+from lxbench.report import advice, markdown, terminal
+from lxbench.report.progress import LiveProgress
+from lxbench.row import Row, row_id
+from lxbench.run import Run
+from lxbench.verdict import Verdict, Word
+
+ROOT = Path(__file__).parent
+_BEGAN = time.perf_counter()
+_STAGES = ("test_effect", "test_latency", "test_accuracy")  # what is timed is scored: time first
+
+SETTINGS = pytest.StashKey[settings.Settings]()
+LADDER = pytest.StashKey[ladder.Ladder]()
+RUN = pytest.StashKey[Run]()
+WATCHER = pytest.StashKey[LiveProgress]()
+OUT = pytest.StashKey[Any]()
+COMPARED = pytest.StashKey[history.Saved | None]()
+RESULTS = pytest.StashKey[Mapping[str, Any]]()
+COMPARISON = pytest.StashKey[history.Comparison | None]()
+UPDATED = pytest.StashKey[Sequence[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add = parser.getgroup("lxbench").addoption
+    add("--lx-device", default="auto", metavar="{auto,cpu,cuda}", help="where variants run (default: auto)")
+    add(
+        "--lx-model",
+        default=models.EMBEDDED,
+        metavar="SPEC",
+        help="'embedded' (whisper-base), a folder with config.json, or a hub id (default: embedded)",
+    )
+    add(
+        "--lx-corpus",
+        default=corpus.EMBEDDED,
+        metavar="SPEC",
+        help="'ivr-ru', a folder with metadata.jsonl or metadata.csv, or a .jsonl manifest (default: ivr-ru)",
+    )
+    add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
+    add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
+    add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
+    add(
+        "--lx-update",
+        default="",
+        metavar="{new,changed,prune}",
+        help="write missing baselines, rewrite those that moved, delete orphans; several with commas",
+    )
+    add("--lx-results", default="results", metavar="DIR", help="where a run leaves its folder (default: results)")
+    add("--lx-variants", default="", metavar="FILE", help="a Python file with further rows: VARIANTS = (...)")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lxbench: measures or judges variants of a model")
+    option = config.getoption
+    timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
+    with _usage_errors():
+        extra = Path(option("--lx-variants")).resolve() if option("--lx-variants") else None
+        config.stash[SETTINGS] = settings.Settings(
+            device=settings.pick_device(option("--lx-device")),
+            model=option("--lx-model"),
+            corpus=option("--lx-corpus"),
+            language=option("--lx-language"),
+            clips=settings.parse_clips(option("--lx-clips")),
+            baselines=Path(option("--lx-baselines")),
+            update=settings.parse_update(option("--lx-update"), os.environ, timing),
+            results=Path(option("--lx-results")),
+            variants=extra,
+            timing=timing,
+            threads=settings.usable_threads(),
+        )
+        config.stash[LADDER] = ladder.load(extra)
+    # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
+    config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    chosen = config.stash[SETTINGS]
+    clips = f"first {chosen.clips} clips" if chosen.clips else "all clips"
+    here = machine.describe(chosen.threads)
+    return (
+        f"lxbench: model {chosen.model}, corpus {chosen.corpus} ({clips}), language {chosen.language}, "
+        f"device {chosen.device}: {here['cpu']}, {chosen.threads} threads"
+    )
+
+
+# --- collection --------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", list(_rows(metafunc.config)), indirect=True, scope="session")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    benches = [item for item in items if _is_bench(item)]
+    for item in benches:
+        item.add_marker("lxbench")
+    first, *others = _rows(config)
+    # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
+    order = {id: number for number, id in enumerate([*others, first])}
+    items.sort(key=lambda item: _place(item, order))
+    yield
+    if benches and not items:
+        with _usage_errors():
+            raise UsageError(
+                f"-k {config.option.keyword!r} matches no variant",
+                expected=f"one of {', '.join(variant.name for variant in config.stash[LADDER])}",
+                command="nox -s bench-cpu -- -k bf16",
+            )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    config = session.config
+    benches = [item for item in session.items if _is_bench(item)]
+    if not benches or config.option.collectonly:
+        return
+    chosen = config.stash[SETTINGS]
+    with _usage_errors():
+        if getattr(config.option, "numprocesses", None):
+            raise UsageError(
+                "variants cannot be timed beside each other: pytest-xdist is on",
+                expected="one process",
+                command="nox -s bench-cpu",
+            )
+        folder = settings.new_run_folder(chosen.results, f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
+        clips = corpus.load(chosen.corpus, ROOT / "bench" / "corpora", chosen.clips)
+        source = models.resolve(chosen.model)
+        ids = list(dict.fromkeys(item.callspec.params["row"] for item in benches if hasattr(item, "callspec")))
+        rows = config.stash[LADDER]
+        count, reference = len(clips.clips), row_id(rows[0], chosen.device)
+        paired = min(count, PAIRED_CLIPS) if chosen.timing else 0
+        work = [(id, count + paired * (id != reference)) for id in ids]
+        watcher = LiveProgress(config.stash[OUT], work)
+        run = Run(chosen, source, clips, rows, folder, watcher)
+        gate.check_update(run, {id.removesuffix(f"-{chosen.device}") for id in ids})
+    config.stash[RUN], config.stash[WATCHER] = run, watcher
+    storage = config._benchmarksession.storage  # type: ignore[attr-defined]
+    files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
+    config.stash[COMPARED] = history.last(files, history.key(run))
+    if config.option.verbose <= 0:
+        _terminal(config).showfspath = False
+
+
+def _rows(config: pytest.Config) -> dict[str, ladder.Variant]:
+    device = config.stash[SETTINGS].device
+    rows = [variant for variant in config.stash[LADDER] if device in variant.devices]
+    return {row_id(variant, device): variant for variant in rows}
+
+
+def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    assert isinstance(reporter, pytest.TerminalReporter)
+    return reporter
+
+
+def _is_bench(item: pytest.Item) -> bool:
+    return "run" in getattr(item, "fixturenames", ())
+
+
+def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
+    """Row by row, and within a row effect, latency, accuracy; everything else keeps its place, first."""
+    if not hasattr(item, "callspec") or "row" not in item.callspec.params:
+        return (-1, 0)
+    stage = getattr(item, "originalname", "")
+    return (order[item.callspec.params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
+
+
+# --- fixtures ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """The run: workers, clips, verdicts."""
+    run = request.config.stash[RUN]
+    yield run
+    run.stop()
+
+
+@pytest.fixture(scope="session")
+def row(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
+    """One built variant; its worker ends with it."""
+    row = run.start(_rows(request.config)[request.param])
+    yield row
+    run.finish(row)
+    request.config.stash[WATCHER].line(terminal.one_line(results.row_values(run, row)))
+
+
+@pytest.fixture
+def expect() -> Callable[[Row, str, Verdict], None]:
+    """Record a verdict; a red one fails the test."""
+
+    def expect(row: Row, what: str, said: Verdict) -> None:
+        told = any(verdict.word is Word.CRASHED for verdict in row.verdicts.values())
+        row.verdicts[what] = said
+        if said.word is Word.CRASHED and told:
+            pytest.skip(f"{row.id} CRASHED before")
+        if said.word.red:
+            pytest.fail(f"{said.word} {row.id} {what}: {said.text}", pytrace=False)
+
+    return expect
+
+
+@pytest.fixture
+def describe(run: Run) -> Callable[[Row], dict[str, Any]]:
+    """What pytest-benchmark stores beside the timings of a row."""
+
+    def describe(row: Row) -> dict[str, Any]:
+        values = results.row_values(run, row)
+        kept = ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")
+        return {**{name: values[name] for name in kept}, "key": history.key(run)}
+
+    return describe
+
+
+# --- reporting ---------------------------------------------------------------------------------------------
+
+
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    # A row prints a line of its own when it is done; dots between would break it. A red verdict is told in our summary,
+    # with its clips, and not once more under FAILURES: that is left to what went wrong unforeseen.
+    if "lxbench" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
+        return "red" if _is_verdict(report) else report.outcome, "", ""
+    return None
+
+
+def _is_verdict(report: pytest.CollectReport | pytest.TestReport) -> bool:
+    return report.outcome == "failed" and isinstance(report.longrepr, str)
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    machine_info["lxbench"] = machine.describe(config.stash[SETTINGS].threads)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    config, run = session.config, session.config.stash.get(RUN, None)
+    storage = config._benchmarksession  # type: ignore[attr-defined]
+    if not storage.benchmarks:
+        storage.autosave = None  # It would warn that there is nothing to save.
+    if run is not None:
+        config.stash[WATCHER].stop()
+        run.stop()
+        gate.judge_usable(run)
+        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        config.stash[UPDATED] = [] if interrupted else gate.update(run, f"{datetime.now():%Y-%m-%d}")
+        if run.rows or run.orphans or config.stash[UPDATED]:
+            _leave_results(config, run, interrupted)
+        if config.stash[UPDATED]:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    return (yield)
+
+
+def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
+    found = results.collect(
+        run,
+        started=run.folder.name,
+        wall_s=time.perf_counter() - _BEGAN,
+        command=advice.command_line(config.invocation_params.args),
+        interrupted=interrupted,
+    )
+    found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
+    saved = config.stash[COMPARED]
+    means = {row.id: row.seconds for row in run.rows if row.seconds is not None}
+    config.stash[COMPARISON] = history.compare(means, saved) if saved and means else None
+    config.stash[RESULTS] = found
+    results.write(run.folder, found)
+    results.write_text(run.folder / "summary.md", markdown.summary(found))
+
+
+def _anything_judged(config: pytest.Config) -> bool:
+    return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return
+    if not _anything_judged(config):
+        terminalreporter.write_line("\nlxbench: nothing was measured or judged")
+    if RESULTS not in config.stash:
+        return
+    terminalreporter.section("lxbench")
+    width = terminalreporter._tw.fullwidth
+    parts = terminal.ending(config.stash[RESULTS], config.stash[COMPARISON], config.stash[UPDATED], run.folder, width)
+    terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn our errors into pytest's: exit code 4, no traceback."""
+    try:
+        yield
+    except LxbenchError as error:
+        raise pytest.UsageError(str(error)) from None

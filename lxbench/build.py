@@ -1,0 +1,101 @@
+"""Build one variant in the worker: load, apply the steps, take the census, warm up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxbench import census, models
+from lxbench.errors import StepError
+from lxbench.ladder import Step, Variant
+from lxbench.models import Loaded
+from lxbench.transcribe import transcribe
+
+
+@dataclass
+class BuildReport:
+    """How a variant was built; travels to the main process and into results.json.
+
+    Attributes:
+        seconds: wall time by stage: ``load``, ``steps``, ``warm-up`` (compilation happens there).
+        steps: per step its name and the counts of the census that it changed.
+        census: the counts of the finished variant.
+        kernels: matrix kernels seen while it transcribed, see ``census.kernels``.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    census: dict[str, Any] = field(default_factory=dict)
+    kernels: dict[str, int] = field(default_factory=dict)
+
+
+def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], None]) -> tuple[Loaded, BuildReport]:
+    """Load the model and apply the steps of a variant.
+
+    Args:
+        variant: the row.
+        folder: the resolved model.
+        device: ``cpu`` or ``cuda``.
+        stage: told what begins: ``loading``, a step's name.
+
+    Raises:
+        StepError: a step changed nothing.
+    """
+    report = BuildReport()
+    with _timed(report, "load"):
+        stage("loading")
+        loaded = models.load(folder, device)
+    before = census.take(loaded.model)
+    with _timed(report, "steps"):
+        for step in variant.steps:
+            stage(step_name(step))
+            loaded.model = step(loaded.model)
+            after = census.take(loaded.model)
+            report.steps.append({"name": step_name(step), "changed": _require_change(step, before, after)})
+            before = after
+    report.census = asdict(before)
+    return loaded, report
+
+
+def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> None:
+    """Transcribe one clip twice and throw away what is said; compilation happens here.
+
+    The second pass runs under the profiler and fills ``report.kernels``.
+
+    Args:
+        loaded: the built variant.
+        report: its report, filled further.
+        audio: samples of one clip, float32 at 16 kHz.
+        language: Whisper's code of the spoken language.
+    """
+    with _timed(report, "warm-up"):
+        transcribe(loaded, audio, language)
+        report.kernels = census.kernels(lambda: transcribe(loaded, audio, language))
+
+
+def step_name(step: Step) -> str:
+    """The name of a step, as errors and reports use it."""
+    return getattr(step, "__name__", repr(step))
+
+
+def _require_change(step: Step, before: census.Census, after: census.Census) -> list[str]:
+    changed = before.changes(after)
+    if not changed:
+        raise StepError(
+            f"step {step_name(step)} changed nothing",
+            expected="a change of module types, types, bytes, zeros, weights, or of what is compiled or wrapped",
+            command="read the step's code and the model's layers: python -c "
+            "\"from lxbench import models; print(models.load(models.restore_embedded(), 'cpu').model)\"",
+        )
+    return changed
+
+
+@contextmanager
+def _timed(report: BuildReport, name: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    report.seconds[name] = time.perf_counter() - start

@@ -1,0 +1,154 @@
+"""Hold the rows of a run against the stored baselines, and rewrite those where the user asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from lxbench import baselines, machine, verdict
+from lxbench.baselines import Baseline, Speed
+from lxbench.errors import BaselineError, UsageError
+from lxbench.row import Row
+from lxbench.run import Run
+from lxbench.verdict import Verdict, Word
+
+
+def judge_effect(row: Row) -> Verdict:
+    """Whether the variant was built and runs the kernels that its row promises; the worker has checked the steps."""
+    if row.crash or row.report is None:
+        return Verdict(Word.CRASHED, row.crash)
+    wanted, seen = row.variant.runs, row.report.kernels
+    if wanted and wanted not in seen:
+        some = ", ".join(list(seen)[:6])
+        return Verdict(Word.CRASHED, f"it never ran {wanted!r}; while transcribing it ran {some}")
+    steps = ", ".join(step["name"] for step in row.report.steps) or "no steps"
+    return Verdict(Word.PASS, f"{steps}; runs {wanted or 'whatever it likes'}")
+
+
+def judge_speed(run: Run, row: Row) -> Verdict:
+    """Compare the ratio to fp32 with the baseline's."""
+    if row.crash or row.speed_crash:
+        return Verdict(Word.CRASHED, row.crash or row.speed_crash)
+    if (identity := _judge_identity(run, row)) is not None:
+        return identity
+    assert row.baseline is not None
+    if row.is_reference:
+        return Verdict(Word.PASS, f"{row.seconds:.3f} s/audio; the reference that others are held against")
+    return verdict.judge_speed(
+        row.ratio,
+        row.baseline.speed.ratio,
+        row.variant.tolerance.speed,
+        machine.differing(run.machine, row.baseline.speed.machine, machine.RATIO_KEYS),
+    )
+
+
+def judge_accuracy(run: Run, row: Row) -> Verdict:
+    """Compare WER and CER with the baseline's, on the clips of this run."""
+    if row.crash:
+        return Verdict(Word.CRASHED, row.crash)
+    if (identity := _judge_identity(run, row)) is not None:
+        return identity
+    assert row.baseline is not None
+    then = verdict.counts_on(row.baseline, row.records)
+    return verdict.judge_accuracy(row.counts, then, row.variant.tolerance)
+
+
+def judge_usable(run: Run) -> None:
+    """Say of every complete row whether its WER is within the margin of fp32's; fp32 has finished last."""
+    for row in run.rows:
+        reference = row.counts_of(run.reference_said)
+        if row.complete and reference is not None:
+            row.usable = verdict.usable(row.counts, reference)
+
+
+def _judge_identity(run: Run, row: Row) -> Verdict | None:
+    if row.baseline_error:
+        return Verdict(Word.STALE, row.baseline_error)
+    return verdict.judge_identity(
+        row.baseline, row.records, run.source.fingerprint, run.settings.language, row.normalizer.name
+    )
+
+
+def find_orphans(run: Run) -> list[Path]:
+    """Baselines of this model, corpus and device that no row of the ladder owns; kept in the run."""
+    names = {variant.name for variant in run.ladder if run.settings.device in variant.devices}
+    run.orphans = baselines.orphans(run.baseline_folder, names)
+    return run.orphans
+
+
+def propose(run: Run, row: Row, today: str) -> Baseline | None:
+    """The baseline that would make this row pass; None where it is incomplete or was not timed.
+
+    Args:
+        run: the run.
+        row: one of its rows.
+        today: the date to record, ISO 8601.
+    """
+    if row.crash or not row.complete or row.report is None or row.seconds is None or row.peak_mib is None:
+        return None
+    raw = row.raw_counts
+    return Baseline(
+        variant=row.variant.name,
+        device=row.device,
+        model={"spec": run.source.spec, "fingerprint": run.source.fingerprint},
+        corpus={"name": run.corpus.name, "fingerprint": run.corpus.fingerprint},
+        language=run.settings.language,
+        normalizer=row.normalizer.name,
+        clips=row.records,
+        raw_wer=raw.wer,
+        raw_cer=raw.cer,
+        size_mib=row.report.census["size_mib"],
+        speed=Speed(row.ratio, row.seconds, row.peak_mib, run.machine),
+        versions=machine.versions(),
+        recorded=today,
+    )
+
+
+def update(run: Run, today: str) -> list[str]:
+    """Write and delete baselines as ``--lx-update`` allows; return a line for each.
+
+    Every proposal is also left in the run's folder under ``proposed/``, whether it is allowed or not.
+    """
+    lines = []
+    for row in run.rows:
+        proposed = propose(run, row, today)
+        if proposed is None or not _moved(row, proposed):
+            continue
+        path = run.baseline_path(row.variant.name)
+        baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
+        if ("new" if row.word is Word.NEW else "changed") in run.settings.update:
+            baselines.write(path, proposed)
+            lines.append(f"baseline written: {path}")
+    if "prune" in run.settings.update:
+        for path in find_orphans(run):
+            path.unlink()
+            lines.append(f"baseline deleted: {path}")
+        run.orphans = []
+    return lines
+
+
+def _moved(row: Row, proposed: Baseline) -> bool:
+    """Whether a baseline is worth rewriting: another verdict than PASS, or a transcript that differs."""
+    said = {clip.id: clip.text for clip in proposed.clips}
+    kept = {clip.id: clip.text for clip in row.baseline.clips} if row.baseline else {}
+    return row.word not in (Word.PASS, Word.INCONCLUSIVE) or any(kept.get(id) != text for id, text in said.items())
+
+
+def check_update(run: Run, names: Iterable[str]) -> None:
+    """Refuse to replace a baseline by one over fewer clips.
+
+    Raises:
+        UsageError: ``--lx-clips`` would shrink a stored baseline.
+    """
+    for name in sorted(names) if "changed" in run.settings.update else ():
+        try:
+            stored = baselines.read(run.baseline_path(name))
+        except BaselineError:
+            continue
+        if stored is not None and len(stored.clips) > len(run.corpus.clips):
+            raise UsageError(
+                f"--lx-update changed would replace the baseline of {name} over {len(stored.clips)} clips "
+                f"by one over {len(run.corpus.clips)}",
+                expected="at least as many clips as the stored baseline has",
+                command=f"nox -s baselines -- -k {name}",
+            )

@@ -1,0 +1,110 @@
+"""What a row of the ladder is. Without torch."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lxbench.errors import UsageError
+from lxbench.verdict import Tolerance
+
+CPU = frozenset({"cpu"})
+CUDA = frozenset({"cuda"})
+ALL = CPU | CUDA
+
+Step = Callable[[Any], Any]
+Ladder = tuple["Variant", ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A row of the ladder.
+
+    Attributes:
+        name: test id, baseline name and table row; ``[a-z0-9.+-]`` only.
+        devices: where it runs.
+        steps: plain functions model -> model, applied in order.
+        summary: one line for people.
+        runs: a kernel that must be seen while it transcribes, such as ``addmm bfloat16``; see ``census.kernels``.
+        tolerance: how far its results may move; a row that sets its own says why.
+        build_limit_s: seconds without a sign of life until loading, a step or the warm-up counts as hung.
+        clip_limit_s: seconds until one clip counts as hung.
+    """
+
+    name: str
+    devices: frozenset[str]
+    steps: tuple[Step, ...] = ()
+    summary: str = ""
+    runs: str = ""
+    tolerance: Tolerance = field(default_factory=Tolerance)
+    build_limit_s: float = 600.0
+    clip_limit_s: float = 120.0
+
+
+def ladder(*variants: Variant) -> Ladder:
+    """Check and return the rows in their order; the first one is the reference.
+
+    Raises:
+        ValueError: a name twice, a name outside ``[a-z0-9.+-]``, or a reference with steps.
+    """
+    names = [variant.name for variant in variants]
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9.+-]+", name):
+            raise ValueError(f"variant name {name!r} has characters outside [a-z0-9.+-]")
+        if names.count(name) > 1:
+            raise ValueError(f"variant name {name!r} is used twice")
+    if not variants or variants[0].steps:
+        raise ValueError("the first row is the reference: the model as loaded, without steps")
+    return variants
+
+
+def find(rows: Ladder, name: str) -> Variant:
+    """Return the row of a name.
+
+    Raises:
+        UsageError: no such row; the message lists those there are.
+    """
+    for variant in rows:
+        if variant.name == name:
+            return variant
+    raise UsageError(
+        f"no variant is called {name!r}",
+        expected=f"one of {', '.join(variant.name for variant in rows)}",
+        command="nox -s bench-cpu -- --collect-only -q",
+    )
+
+
+def load(extra: Path | None = None) -> Ladder:
+    """Return the project's ladder, with the rows of a user's own file after it.
+
+    Args:
+        extra: a Python file that defines ``VARIANTS``, a sequence of ``Variant``.
+
+    Raises:
+        UsageError: the file is not there, fails, or has no usable ``VARIANTS``.
+    """
+    from lxbench.variants import VARIANTS
+
+    if extra is None:
+        return VARIANTS
+    try:
+        return ladder(*VARIANTS, *_rows_of(extra))
+    except Exception as error:
+        raise UsageError(
+            f"--lx-variants {extra}: {type(error).__name__}: {error}",
+            expected="a Python file with VARIANTS = (Variant(...), ...), names not used before",
+            command=f"python {extra}",
+        ) from error
+
+
+def _rows_of(path: Path) -> tuple[Variant, ...]:
+    spec = importlib.util.spec_from_file_location(f"lxbench_variants_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise ValueError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return tuple(module.VARIANTS)

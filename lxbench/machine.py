@@ -1,0 +1,76 @@
+"""What the numbers were measured on. Without torch."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+# Instruction sets that decide which kernels run, by their names in /proc/cpuinfo.
+_ISA = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16")
+# What must be equal for a speed ratio to mean the same thing on another machine.
+RATIO_KEYS = ("isa", "threads")
+# What must be equal for seconds to mean the same thing.
+SECONDS_KEYS = ("cpu", "isa", "threads", "system")
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "torchao",
+    "bitsandbytes",
+    "numpy",
+    "jiwer",
+    "num2words",
+    "scipy",
+    "pytest-benchmark",
+)
+
+
+def describe(threads: int) -> dict[str, Any]:
+    """Describe this machine: CPU, instruction sets, cores, threads used, memory, system, load."""
+    info = _cpuinfo()
+    flags = set(info.get("flags", info.get("Features", "")).split())
+    return {
+        "cpu": info.get("model name") or platform.processor() or platform.machine(),
+        "isa": [flag for flag in _ISA if flag in flags],
+        "cores": os.cpu_count(),
+        "threads": threads,
+        "memory_gib": _memory_gib(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that can move a number."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def differing(here: Mapping[str, Any], there: Mapping[str, Any], keys: tuple[str, ...]) -> list[str]:
+    """Return the keys whose values differ between two descriptions."""
+    return [key for key in keys if here.get(key) != there.get(key)]
+
+
+def _cpuinfo() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    pairs = (line.split(":", 1) for line in lines if ":" in line)
+    return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _memory_gib() -> float | None:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (AttributeError, ValueError, OSError):
+        return None

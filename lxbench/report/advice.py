@@ -1,0 +1,56 @@
+"""The command to paste next."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lxbench.settings import Settings
+from lxbench.verdict import Word
+
+# Which update accepts a verdict; what is not listed cannot be accepted.
+_ACCEPTS = {
+    Word.NEW: "new",
+    Word.STALE: "changed",
+    Word.REGRESSED: "changed",
+    Word.IMPROVED: "changed",
+}
+
+
+def command_line(arguments: Sequence[str]) -> str:
+    """The pytest command that was run."""
+    return shlex.join(["pytest", *map(str, arguments)])
+
+
+def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[str]) -> str:
+    """Return the command for the most urgent verdict of a run; empty where all is well.
+
+    Args:
+        results: the values of results.json.
+        settings: the options of the run; those that are not the default are repeated.
+        updated: what ``--lx-update`` has done.
+    """
+    if updated:
+        return f"git diff {settings.baselines}"
+    rows = {row["id"]: Word(row["verdict"]) for row in results["rows"] if row["verdict"]}
+    if crashed := [id for id, word in rows.items() if word is Word.CRASHED]:
+        return f"less {settings.results / 'latest' / 'logs' / crashed[0]}.log"
+    if results["orphans"]:
+        return _baselines(settings, "prune", ["test_no_orphans"])
+    for word in (Word.STALE, Word.NEW, Word.REGRESSED, Word.IMPROVED):
+        if accepted := [id for id, said in rows.items() if said is word]:
+            suffix = f"-{settings.device}"
+            return _baselines(settings, _ACCEPTS[word], [id.removesuffix(suffix) for id in accepted])
+    return ""
+
+
+def _baselines(settings: Settings, update: str, names: list[str]) -> str:
+    arguments = ["--lx-update", update, "-k", " or ".join(names)]
+    defaults = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
+    for name in ("device", "model", "corpus", "language", "clips", "baselines", "variants"):
+        value = getattr(settings, name)
+        if value != getattr(defaults, name):
+            arguments += [f"--lx-{name}", str(value)]
+    return f"nox -s baselines -- {shlex.join(arguments)}"

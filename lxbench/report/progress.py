@@ -1,0 +1,88 @@
+"""What a run shows while it goes on: a live bar in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import IO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+_LINE_EVERY_S = 20.0
+
+
+class LiveProgress:
+    """Which row, what it is doing, which clip, time left, the last transcript.
+
+    Args:
+        out: the real terminal or log, not what pytest captures.
+        work: clips to transcribe by row id, the reference's beside a variant counted too.
+    """
+
+    def __init__(self, out: IO[str], work: Iterable[tuple[str, int]]) -> None:
+        self._work = dict(work)
+        self._console = Console(file=out, highlight=False, emoji=False, markup=False)
+        self._live = self._console.is_terminal
+        # Twice a second: redrawing competes with what is being timed.
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.percentage:>3.0f} %", markup=False),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left  {task.fields[said]}", markup=False),
+            console=self._console,
+            refresh_per_second=2,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._done = 0.0
+        self._last_line = 0.0
+        self._first_clip: float | None = None
+
+    def stage(self, row: str, text: str) -> None:
+        """A row is being built."""
+        self._show(f"{row}  {text}", "")
+        self._plain(f"{row}: {text}", always=True)
+
+    def clip(self, row: str, number: int, of: int, text: str) -> None:
+        """A clip was transcribed."""
+        self._first_clip = self._first_clip or time.monotonic()
+        self._done += self._work.get(row, of) / of
+        self._show(f"{row}  clip {number} of {of}", _short(text))
+        self._plain(f"{row}: clip {number} of {of}, {self._left()} left: {_short(text)}", number == of)
+
+    def line(self, text: Text) -> None:
+        """Print a line for good, above the bar."""
+        self._console.print(text, soft_wrap=True)
+
+    def stop(self) -> None:
+        """Take the bar away."""
+        if self._task is not None:
+            self._bar.stop()
+            self._task = None
+
+    def _show(self, description: str, said: str) -> None:
+        if not self._live:
+            return
+        if self._task is None:
+            self._console.print()
+            self._task = self._bar.add_task("", total=sum(self._work.values()), said="")
+            self._bar.start()
+        self._bar.update(self._task, completed=self._done, description=description, said=said)
+
+    def _plain(self, text: str, always: bool) -> None:
+        now = time.monotonic()
+        if not self._live and (always or now - self._last_line > _LINE_EVERY_S):
+            self._last_line = now
+            self._console.print(text, soft_wrap=True)
+
+    def _left(self) -> str:
+        elapsed, total = time.monotonic() - (self._first_clip or 0.0), sum(self._work.values())
+        seconds = int(elapsed / self._done * (total - self._done)) if self._done else 0
+        return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+def _short(text: str, width: int = 40) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"

@@ -1,0 +1,127 @@
+"""The end of a run in the terminal: table, red verdicts with their worst clips, the command to paste."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lxbench.history import Comparison
+from lxbench.report import table
+from lxbench.verdict import Word
+
+_STYLES = {
+    Word.PASS: "green",
+    Word.IMPROVED: "bold green",
+    Word.INCONCLUSIVE: "yellow",
+}
+
+
+def render(parts: Sequence[Any], width: int, color: bool) -> str:
+    """Render rich renderables to text of a width, with or without colour."""
+    buffer = io.StringIO()
+    console = Console(
+        file=buffer,
+        width=width,
+        force_terminal=color,
+        color_system="standard" if color else None,
+        highlight=False,
+        emoji=False,
+        markup=False,
+    )
+    for part in parts:
+        console.print(part)
+    return buffer.getvalue()
+
+
+def style(word: Word | None) -> str:
+    """The colour of a verdict."""
+    return _STYLES.get(word, "bold red") if word else ""
+
+
+def one_line(row: table.Record) -> Text:
+    """A finished row while the run goes on."""
+    variant, wer, cer, seconds, ratio, *_, shown = table.cells(row)
+    word = Word(row["verdict"]) if row["verdict"] else None
+    text = f"{variant:<14} WER {wer}  CER {cer}  {seconds} s/audio  {ratio:>20} x fp32  "
+    return Text(text) + Text(shown, style(word))
+
+
+def ending(
+    results: table.Results, comparison: Comparison | None, updated: Sequence[str], folder: Path, width: int
+) -> list[Any]:
+    """Everything that stands at the end of a run, the command to paste last."""
+    harness = results["harness"]
+    parts: list[Any] = [final_table(results, width), *explanations(results, width), "", *build_times(results)]
+    if any(row["seconds"] for row in results["rows"]):
+        parts += across_runs(comparison)
+    parts += [Text(f"note: {note}") for note in results["notes"]]
+    parts.append(
+        Text(
+            f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself; "
+            f"everything is in {folder}"
+        )
+    )
+    if updated:
+        parts += ["", *map(Text, updated)]
+        parts.append(Text("baseline written, review git diff baselines/", "bold red"))
+    if results["next"]:
+        parts += ["", Text(f"next: {results['next']}", "bold")]
+    return parts
+
+
+def final_table(results: table.Results, width: int) -> Table:
+    """The contract's row for every variant."""
+    grid = Table(
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if width >= 100 else (0, 1, 0, 0), show_edge=False
+    )
+    for index, name in enumerate(table.COLUMNS):
+        head = name.replace(" MiB", "\nMiB").replace(" [", "\n[")
+        text = index in (0, len(table.COLUMNS) - 1)
+        grid.add_column(
+            head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(table.COLUMNS) - 1
+        )
+    for line in table.lines(results):
+        *cells, shown = line.cells
+        grid.add_row(*map(Text, cells), Text(shown, style(line.word)))
+    return grid
+
+
+def explanations(results: table.Results, width: int) -> list[Any]:
+    """Every verdict that is not PASS with its sentence, then the worst clips of each red row."""
+    parts: list[Any] = []
+    for id, what, word, text in table.verdicts(results):
+        head = Text(f"{word} ", style(Word(word)))
+        parts.append(head + Text(f"{id} {what}: {text}"))
+    for row in table.red(results):
+        worst = list(table.worst_clips(results, row, width - 4))
+        if worst:
+            parts.append(Text(f"\nworst clips of {row['id']}:"))
+        for id, lines in worst:
+            parts += [Text(f"  {id}"), *(Text(f"    {line}") for line in lines)]
+    return parts
+
+
+def build_times(results: table.Results) -> list[Text]:
+    """One line with what is not part of the time per audio."""
+    shown = [f"{row['variant']} {table.stages(row)}" for row in results["rows"] if row["build"]]
+    return [Text("built apart from the timing: " + "; ".join(shown))] if shown else []
+
+
+def across_runs(comparison: Comparison | None) -> list[Text]:
+    """The change of each variant since the last saved run, and who is missing on either side."""
+    if comparison is None:
+        return [Text("no earlier run of this machine, model, corpus and clips to compare with")]
+    changes = ", ".join(f"{row} {change:+.1%}" for row, change in comparison.change.items())
+    parts = [Text(f"s/audio since run {comparison.name}: {changes or 'no variant in common'}")]
+    if comparison.only_then:
+        parts.append(Text(f"in that run but not in this one: {', '.join(comparison.only_then)}"))
+    if comparison.only_now:
+        parts.append(Text(f"in this run but not in that one: {', '.join(comparison.only_now)}"))
+    return parts

@@ -1,0 +1,162 @@
+"""What a run leaves: ``results/<time>/results.json`` and the link ``results/latest``."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lxbench import machine, score
+from lxbench.row import Row
+from lxbench.run import Run
+from lxbench.score import Counts
+
+FORMAT = 1
+
+
+def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted: bool) -> dict[str, Any]:
+    """Gather everything that is known of a run as plain values: all rows, all transcripts, the environment.
+
+    Args:
+        run: the run.
+        started: when it began, ISO 8601.
+        wall_s: seconds since it began.
+        command: the command line that reproduces it.
+        interrupted: whether it was cut off.
+    """
+    clips = run.corpus.clips
+    return {
+        "format": FORMAT,
+        "started": started,
+        "command": command,
+        "interrupted": interrupted,
+        "device": run.settings.device,
+        "language": run.settings.language,
+        "normalizer": score.normalizer_for(run.settings.language).name,
+        "model": {
+            "spec": run.source.spec,
+            "name": run.source.name,
+            "fingerprint": run.source.fingerprint,
+        },
+        "corpus": {
+            "name": run.corpus.name,
+            "fingerprint": run.corpus.fingerprint,
+            "seconds": round(sum(clip.seconds for clip in clips), 2),
+            "clips": [
+                {
+                    "id": clip.id,
+                    "text": clip.text,
+                    "seconds": round(clip.seconds, 3),
+                    "fingerprint": clip.fingerprint,
+                }
+                for clip in clips
+            ],
+        },
+        "machine": run.machine,
+        "versions": machine.versions(),
+        "harness": _harness(wall_s, run.waited),
+        "rows": [row_values(run, row) for row in sorted(run.rows, key=lambda row: run.ladder.index(row.variant))],
+        "orphans": [str(path) for path in run.orphans],
+        "notes": run.notes,
+    }
+
+
+def write(folder: Path, results: Mapping[str, Any]) -> Path:
+    """Write results.json whole and point ``latest`` beside the folder to it."""
+    path = folder / "results.json"
+    write_text(path, json.dumps(_finite(results), ensure_ascii=False, indent=1) + "\n")
+    link = folder.parent / f".latest-{os.getpid()}"
+    try:
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder.name, target_is_directory=True)
+        link.replace(folder.parent / "latest")
+    except OSError:
+        link.unlink(missing_ok=True)  # A file system without links: the folder itself is there.
+    return path
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: an interruption leaves the old one or the new one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)
+
+
+def _harness(wall_s: float, waited_s: float) -> dict[str, float]:
+    """What the suite itself costs: all wall time that is not loading, compiling or transcribing."""
+    own = max(0.0, wall_s - waited_s)
+    return {
+        "wall_s": round(wall_s, 3),
+        "workers_s": round(waited_s, 3),
+        "own_s": round(own, 3),
+        "own_share": round(own / wall_s, 4) if wall_s else 0.0,
+    }
+
+
+def row_values(run: Run, row: Row) -> dict[str, Any]:
+    """One row as it stands in results.json."""
+    counts, raw = row.counts, row.raw_counts
+    ratio = row.ratio
+    seconds = row.seconds
+    return {
+        "id": row.id,
+        "variant": row.variant.name,
+        "device": row.device,
+        "summary": row.variant.summary,
+        "reference": row.is_reference,
+        "verdict": str(row.word) if row.verdicts else None,
+        "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
+        "usable": row.usable,
+        "complete": row.complete,
+        **_rates(counts),
+        "raw": _rates(raw),
+        "counts": asdict(counts),
+        "seconds": seconds,
+        "ratio": None if ratio is None else asdict(ratio),
+        "peak_mib": row.peak_mib,
+        "size_mib": None if row.report is None else row.report.census["size_mib"],
+        "crash": row.crash or row.speed_crash or None,
+        "build": None if row.report is None else asdict(row.report),
+        "baseline": None if row.baseline is None else _baseline(run, row),
+        "clips": [
+            {
+                "id": record.id,
+                "text": record.text,
+                "tokens": record.tokens,
+                "seconds": row.transcripts[record.id].seconds,
+                "reference_seconds": row.reference_seconds.get(record.id),
+                **asdict(record.counts),
+            }
+            for record in row.records
+        ],
+    }
+
+
+def _baseline(run: Run, row: Row) -> dict[str, Any]:
+    assert row.baseline is not None
+    return {
+        "path": str(run.baseline_path(row.variant.name)),
+        "recorded": row.baseline.recorded,
+        **_rates(row.baseline.counts),
+        "ratio": None if row.baseline.speed.ratio is None else asdict(row.baseline.speed.ratio),
+        "clips": {clip.id: {"text": clip.text, "word_edits": clip.counts.word_edits} for clip in row.baseline.clips},
+    }
+
+
+def _rates(counts: Counts) -> dict[str, float | None]:
+    return {"wer": counts.wer if counts.words else None, "cer": counts.cer if counts.characters else None}
+
+
+def _finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value

@@ -1,0 +1,123 @@
+"""One variant on one device, filled as the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lxbench import score, verdict
+from lxbench.baselines import Baseline, ClipRecord
+from lxbench.build import BuildReport
+from lxbench.corpus import Corpus
+from lxbench.ladder import Variant
+from lxbench.score import Counts, Normalizer
+from lxbench.stats import MIN_CLIPS, Interval, speed_ratio
+from lxbench.transcribe import Transcript
+from lxbench.verdict import Verdict, Word
+
+
+def row_id(variant: Variant, device: str) -> str:
+    """The test id of a row, such as ``bf16-cpu``: a string, so that saved runs stay readable."""
+    return f"{variant.name}-{device}"
+
+
+@dataclass
+class Row:
+    """What is known of one variant.
+
+    Attributes:
+        is_reference: whether this is fp32, which the others are held against.
+        report: how it was built; None where that failed.
+        crash: why it died; empty where it did not.
+        speed_crash: why its speed is unknown though it lives: the reference died beside it.
+        transcripts: by clip id, in the corpus's order.
+        reference_seconds: seconds of fp32 on the same clips beside this variant; empty for fp32 itself.
+        timed: whether every clip was timed.
+        peak_mib: peak memory of the worker while it transcribed.
+        usable: whether WER is within the margin of fp32's in this run; None where fp32 was not heard.
+        baseline: what is stored; None where there is nothing.
+        baseline_error: why what is stored cannot be read.
+        verdicts: by what was judged: ``effect``, ``speed``, ``accuracy``.
+    """
+
+    variant: Variant
+    device: str
+    is_reference: bool
+    corpus: Corpus
+    normalizer: Normalizer
+    report: BuildReport | None = None
+    crash: str = ""
+    speed_crash: str = ""
+    transcripts: dict[str, Transcript] = field(default_factory=dict)
+    reference_seconds: dict[str, float] = field(default_factory=dict)
+    timed: bool = False
+    peak_mib: float | None = None
+    usable: bool | None = None
+    baseline: Baseline | None = None
+    baseline_error: str = ""
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The test id."""
+        return row_id(self.variant, self.device)
+
+    @property
+    def word(self) -> Word:
+        """The worst of the verdicts."""
+        return verdict.worst(self.verdicts.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every clip was transcribed."""
+        return len(self.transcripts) == len(self.corpus.clips)
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean seconds per audio; None where not every clip was timed."""
+        if not self.timed:
+            return None
+        return sum(said.seconds for said in self.transcripts.values()) / len(self.transcripts)
+
+    @property
+    def ratio(self) -> Interval | None:
+        """Times as fast as fp32; None for fp32 itself and where too few clips were timed."""
+        shared = [id for id in self.transcripts if id in self.reference_seconds]
+        if not self.timed or len(shared) < MIN_CLIPS:
+            return None
+        return speed_ratio(
+            [self.reference_seconds[id] for id in shared],
+            [self.transcripts[id].seconds for id in shared],
+        )
+
+    @property
+    def records(self) -> tuple[ClipRecord, ...]:
+        """What was said, clip by clip, in the corpus's order, with its edits after normalisation."""
+        return tuple(
+            ClipRecord(clip.id, clip.fingerprint, said.text, said.tokens, self._count(clip.text, said.text))
+            for clip in self.corpus.clips
+            if (said := self.transcripts.get(clip.id)) is not None
+        )
+
+    @property
+    def counts(self) -> Counts:
+        """Edits over all clips, normalised."""
+        return score.total(record.counts for record in self.records)
+
+    @property
+    def raw_counts(self) -> Counts:
+        """The same on the texts as they are."""
+        return score.total(
+            score.count(clip.text, said.text)
+            for clip in self.corpus.clips
+            if (said := self.transcripts.get(clip.id)) is not None
+        )
+
+    def counts_of(self, said: Mapping[str, Transcript]) -> Counts | None:
+        """What another variant's transcripts would count; None where it was not heard on every clip."""
+        if any(clip.id not in said for clip in self.corpus.clips):
+            return None
+        return score.total(self._count(clip.text, said[clip.id].text) for clip in self.corpus.clips)
+
+    def _count(self, reference: str, hypothesis: str) -> Counts:
+        return score.count(self.normalizer.apply(reference), self.normalizer.apply(hypothesis))

@@ -1,0 +1,185 @@
+"""One run: the workers and what they said. How it is judged is in ``gate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from lxbench import baselines, machine, score
+from lxbench.corpus import Clip, Corpus
+from lxbench.errors import BaselineError
+from lxbench.ladder import Ladder, Variant
+from lxbench.models import ModelSource
+from lxbench.pairing import Pairing
+from lxbench.row import Row, row_id
+from lxbench.settings import Settings
+from lxbench.transcribe import Transcript
+from lxbench.worker import CrashError, Job, Worker
+
+
+class Watcher(Protocol):
+    """Who is told how a run gets on; see ``report.progress``."""
+
+    def stage(self, row: str, text: str) -> None:
+        """A row is being built."""
+
+    def clip(self, row: str, number: int, of: int, text: str) -> None:
+        """A clip was transcribed."""
+
+
+class Run:
+    """Everything of one run that outlives a single test.
+
+    Args:
+        settings: what was asked for.
+        source: the resolved model.
+        corpus: the checked clips.
+        rows: the ladder.
+        folder: this run's folder under ``results/``.
+        watcher: told how it gets on.
+
+    Attributes:
+        rows: what was measured, in order.
+        reference_said: what fp32 said in this run, by clip id.
+        notes: remarks for people.
+        orphans: baselines that no variant owns, once looked for.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: ModelSource,
+        corpus: Corpus,
+        rows: Ladder,
+        folder: Path,
+        watcher: Watcher,
+    ) -> None:
+        self.settings, self.source, self.corpus = settings, source, corpus
+        self.ladder, self.folder, self.watcher = rows, folder, watcher
+        self.machine = machine.describe(settings.threads)
+        self.rows: list[Row] = []
+        self.reference_said: dict[str, Transcript] = {}
+        self.notes: list[str] = []
+        self.orphans: list[Path] = []
+        self._reference: Worker | None = None
+        self._workers: dict[str, Worker] = {}
+        self._every_worker: list[Worker] = []
+
+    @property
+    def waited(self) -> float:
+        """Seconds spent waiting for workers: loading, steps, compilation, transcription."""
+        return sum(worker.waited for worker in self._every_worker)
+
+    def start(self, variant: Variant) -> Row:
+        """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row."""
+        normalizer = score.normalizer_for(self.settings.language)
+        row = Row(variant, self.settings.device, variant is self.ladder[0], self.corpus, normalizer)
+        self.rows.append(row)
+        try:
+            row.baseline = baselines.read(self.baseline_path(variant.name))
+        except BaselineError as error:
+            row.baseline_error = error.happened
+        if self._reference is None and (self.settings.timing or row.is_reference):
+            self._reference = self._spawn(self.ladder[0])
+        worker = self._reference if row.is_reference else self._spawn(variant)
+        assert worker is not None
+        self._workers[row.id] = worker
+        with _crash_kept(row):
+            row.report = worker.ready(lambda text: self.watcher.stage(row.id, text))
+        return row
+
+    def finish(self, row: Row) -> None:
+        """End the worker of a row; the reference lives on beside the next one."""
+        if not row.is_reference:
+            self._workers[row.id].stop()
+
+    def stop(self) -> None:
+        """End every worker."""
+        for worker in self._every_worker:
+            worker.stop()
+
+    def time(self, row: Row, pedantic: Callable[..., object]) -> None:
+        """Transcribe every clip under ``benchmark.pedantic``, one round a clip, the reference in alternation."""
+        if row.crash:
+            return
+        worker = self._workers[row.id]
+        reference = None if row.is_reference else self._reference
+        pairing = Pairing(worker, reference, self.corpus.clips, self._heard(row))
+        try:
+            if reference is not None:
+                reference.ready(lambda text: self.watcher.stage(row_id(self.ladder[0], row.device), text))
+            pedantic(
+                pairing.target,
+                setup=pairing.setup,
+                teardown=pairing.teardown,
+                rounds=len(self.corpus.clips),
+                iterations=1,
+            )
+            row.peak_mib = worker.peak_mib()
+            row.timed = True
+        except CrashError as crash:
+            if worker.crashed:
+                row.crash = str(crash)
+            else:
+                row.speed_crash = f"the reference crashed beside it: {crash}"
+        row.transcripts = pairing.transcripts
+        row.reference_seconds = {id: said.seconds for id, said in pairing.reference_transcripts.items()}
+        self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
+
+    def transcribe_rest(self, row: Row) -> None:
+        """Transcribe the clips that were not timed: all of them where timing is off."""
+        worker, heard = self._workers[row.id], self._heard(row)
+        with _crash_kept(row):
+            for clip in self.corpus.clips:
+                if clip.id not in row.transcripts and not row.crash:
+                    worker.prepare(clip)
+                    row.transcripts[clip.id] = worker.transcribe()
+                    heard(clip, row.transcripts[clip.id])
+        if row.is_reference:
+            self._remember_reference(row.transcripts)
+
+    @property
+    def baseline_folder(self) -> Path:
+        """Where the baselines of this model, corpus and device are."""
+        settings = self.settings
+        return baselines.folder(settings.baselines, self.source.name, self.corpus.name, settings.device)
+
+    def baseline_path(self, name: str) -> Path:
+        """The baseline file of a variant."""
+        return self.baseline_folder / f"{name}.json"
+
+    def _spawn(self, variant: Variant) -> Worker:
+        job = Job(
+            variant=variant.name,
+            variants=self.settings.variants,
+            folder=self.source.folder,
+            device=self.settings.device,
+            threads=self.settings.threads,
+            language=self.settings.language,
+            warm_up=self.corpus.clips[0].path,
+            log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
+        )
+        worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
+        self._every_worker.append(worker)
+        return worker
+
+    def _heard(self, row: Row) -> Callable[[Clip, Transcript], None]:
+        numbers = {clip.id: number for number, clip in enumerate(self.corpus.clips, 1)}
+        return lambda clip, said: self.watcher.clip(row.id, numbers[clip.id], len(numbers), said.text)
+
+    def _remember_reference(self, said: Mapping[str, Transcript]) -> None:
+        """Note where fp32 contradicts what it said earlier in this run: nothing here may be random."""
+        for id, transcript in said.items():
+            earlier = self.reference_said.setdefault(id, transcript)
+            if earlier.text != transcript.text:
+                self.notes.append(f"fp32 said two things to clip {id}: {earlier.text!r}, then {transcript.text!r}")
+
+
+@contextmanager
+def _crash_kept(row: Row) -> Iterator[None]:
+    try:
+        yield
+    except CrashError as crash:
+        row.crash = str(crash)

@@ -1,0 +1,155 @@
+"""The options of one run, checked before anything is built."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lxbench.errors import UsageError
+
+DEVICES = ("auto", "cpu", "cuda")
+UPDATES = ("new", "changed", "prune")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user asked for.
+
+    Attributes:
+        device: ``cpu`` or ``cuda``; ``auto`` is already decided.
+        model: SPEC of the model.
+        corpus: SPEC of the corpus.
+        language: Whisper's code of the spoken language.
+        clips: how many clips of the corpus's fixed order; 0 means all.
+        baselines: the folder of stored baselines.
+        update: which baselines this run may write or delete.
+        results: where every run leaves its folder.
+        variants: a Python file with further rows, or None.
+        timing: whether latency is measured (not ``--benchmark-disable``).
+        threads: compute threads of every worker.
+    """
+
+    device: str
+    model: str
+    corpus: str
+    language: str
+    clips: int
+    baselines: Path
+    update: frozenset[str]
+    results: Path
+    variants: Path | None = None
+    timing: bool = True
+    threads: int = 1
+
+
+def parse_clips(text: str) -> int:
+    """Parse ``--lx-clips``.
+
+    Raises:
+        UsageError: not a whole number, or negative.
+    """
+    if not text.isascii() or not text.isdigit():
+        raise UsageError(
+            f"--lx-clips {text!r} is not a number of clips",
+            expected="a whole number, 0 for all",
+            command="nox -s bench-cpu -- --lx-clips 8",
+        )
+    return int(text)
+
+
+def parse_update(text: str, environ: Mapping[str, str], timing: bool) -> frozenset[str]:
+    """Parse ``--lx-update``: one or more of ``new,changed,prune``.
+
+    Raises:
+        UsageError: an unknown word, a continuous integration run, or a run without timing.
+    """
+    if not text:
+        return frozenset()
+    words = frozenset(text.split(","))
+    if unknown := sorted(words - set(UPDATES)):
+        raise UsageError(
+            f"--lx-update does not know {', '.join(map(repr, unknown))}",
+            expected=f"one or more of {','.join(UPDATES)}",
+            command="nox -s baselines",
+        )
+    if environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise UsageError(
+            f"--lx-update {text} is refused where CI={environ['CI']}: a gate that rewrites its own "
+            "baselines is always green",
+            expected="baselines recorded by a person, reviewed and committed",
+            command="nox -s baselines  # on your own machine",
+        )
+    if not timing:
+        raise UsageError(
+            "--lx-update with --benchmark-disable would store baselines without their speed",
+            expected="a timed run",
+            command=f"nox -s baselines -- --lx-update {text}",
+        )
+    return words
+
+
+def pick_device(wanted: str) -> str:
+    """Turn ``--lx-device`` into ``cpu`` or ``cuda``.
+
+    Raises:
+        UsageError: an unknown word, or ``cuda`` where there is none.
+    """
+    if wanted not in DEVICES:
+        raise UsageError(
+            f"--lx-device {wanted!r} is not a device lxbench knows",
+            expected=f"one of {', '.join(DEVICES)}",
+            command="nox -s bench-cpu",
+        )
+    if wanted == "cpu" or (wanted == "auto" and not cuda_available()):
+        return "cpu"
+    if not cuda_available():
+        raise UsageError(
+            "--lx-device cuda: no CUDA device is usable on this machine",
+            expected="an NVIDIA GPU with its driver, and a CUDA build of torch",
+            command="nox -s bench-cpu",
+        )
+    return "cuda"
+
+
+def cuda_available() -> bool:
+    """Whether torch can use a CUDA device; imports torch only where a driver is in sight."""
+    if shutil.which("nvidia-smi") is None and not Path("/proc/driver/nvidia").exists():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def usable_threads() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def new_run_folder(folder: Path, name: str) -> Path:
+    """Create the results folder, prove that it can be written and return a name in it that is still free.
+
+    Args:
+        folder: the results folder.
+        name: what the run's folder should be called; a second run of the same name gets a number behind it.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(
+            f"the results folder {folder} cannot be written: {error.strerror}",
+            expected="a folder this user may create and write",
+            command="nox -s bench-cpu -- --lx-results /tmp/lxbench-results",
+        ) from None
+    names = (f"{name}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
+    return next(folder / free for free in names if not (folder / free).exists())

@@ -1,0 +1,277 @@
+"""One built variant in a process of its own.
+
+The main process holds a ``Worker``; the spawned one runs ``_serve``. A process of its own means that peak memory is
+the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends
+that one variant and not the run.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from lxbench import ladder
+from lxbench.build import BuildReport, build, warm_up
+from lxbench.corpus import Clip, read_audio
+from lxbench.errors import LxbenchError
+from lxbench.transcribe import Transcript, transcribe
+
+# Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
+# when it is freed and takes tens of thousands of page faults for the next ones: kept, an fp32 clip of whisper-base
+# takes about 8 % less time and every variant is steadier.
+_ENVIRONMENT = {
+    "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_OFFLINE": "1",  # The main process has resolved the model; a worker reads local files only.
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All a worker needs to know; only plain values, they cross a process border."""
+
+    variant: str
+    variants: Path | None
+    folder: Path
+    device: str
+    threads: int
+    language: str
+    warm_up: Path
+    log: Path
+
+
+class CrashError(LxbenchError):
+    """A variant that died, hung or raised; the message has its reason and its last words."""
+
+
+class Worker:
+    """The main process's hold on one variant.
+
+    Attributes:
+        waited: seconds this process has waited for the worker: all that is not the harness itself.
+    """
+
+    def __init__(self, job: Job, build_limit_s: float, clip_limit_s: float) -> None:
+        self.job = job
+        self.waited = 0.0
+        self._report: BuildReport | None = None
+        self._crashed: CrashError | None = None
+        self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
+        context = multiprocessing.get_context("spawn")
+        self._connection, far = context.Pipe()
+        self._process = context.Process(target=_serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
+        start = time.perf_counter()
+        with _environment(_ENVIRONMENT):
+            self._process.start()
+        far.close()
+        self.waited += time.perf_counter() - start
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the worker."""
+        return self._process.pid
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it died, hung or raised."""
+        return self._crashed is not None
+
+    def ready(self, stage: Callable[[str], None]) -> BuildReport:
+        """Wait until the variant is built and warm; asked again, answer the same at once.
+
+        Args:
+            stage: told what begins.
+
+        Raises:
+            CrashError: it died, hung or raised on the way.
+        """
+        while self._report is None:
+            kind, value = self._answer("building")
+            if kind == "stage":
+                stage(value)
+            elif kind == "built":
+                stage("warming up")
+                self._send(("warm up", None))
+            else:
+                self._report = value
+        return self._report
+
+    def prepare(self, clip: Clip) -> None:
+        """Have the worker decode the audio of the next clip; not timed."""
+        self._ask(("prepare", clip.path))
+
+    def transcribe(self) -> Transcript:
+        """Transcribe the prepared clip.
+
+        Raises:
+            CrashError: it died, hung or raised.
+        """
+        transcript: Transcript = self._ask(("transcribe", None))
+        return transcript
+
+    def peak_mib(self) -> float:
+        """Peak memory since the variant was warm: resident set on CPU, allocated on CUDA."""
+        peak: float = self._ask(("peak", None))
+        return peak
+
+    def stop(self) -> None:
+        """End the worker, whatever it is doing."""
+        self._connection.close()
+        if self._process.is_alive():
+            self._process.kill()
+        self._process.join()
+
+    def _ask(self, request: tuple[str, Any]) -> Any:
+        self._send(request)
+        return self._answer("transcribing")[1]
+
+    def _send(self, request: tuple[str, Any]) -> None:
+        if self._crashed is not None:
+            raise self._crashed
+        try:
+            self._connection.send(request)
+        except (BrokenPipeError, OSError):
+            raise self._died("being asked") from None
+
+    def _answer(self, doing: str) -> tuple[str, Any]:
+        if self._crashed is not None:
+            raise self._crashed
+        start, limit = time.perf_counter(), self._limits[doing]
+        try:
+            if not self._connection.poll(limit):
+                self.stop()
+                raise self._crash(f"no answer within {limit:g} s while {doing}")
+            kind, value = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise self._died(doing) from None
+        finally:
+            self.waited += time.perf_counter() - start
+        if kind == "raised":
+            self.stop()
+            raise self._crash(f"raised while {doing}: {value}")
+        return kind, value
+
+    def _died(self, doing: str) -> CrashError:
+        self._process.join(5)
+        code = self._process.exitcode
+        if code is not None and code < 0:
+            how = f"killed by {signal.Signals(-code).name}"
+            how += ", as the kernel does when memory runs out" if -code == signal.SIGKILL else ""
+        else:
+            how = f"exited with code {code}"
+        self.stop()
+        return self._crash(f"the worker {how} while {doing}")
+
+    def _crash(self, reason: str) -> CrashError:
+        words = _tail(self.job.log)
+        last = f"; last words:\n    {words}" if words else ""
+        self._crashed = CrashError(
+            f"{reason}{last}",
+            expected="a worker that answers",
+            command=f"less {self.job.log}",
+        )
+        return self._crashed
+
+
+# --- inside the worker -------------------------------------------------------------------------------------
+
+
+def _serve(connection: Connection, job: Job) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends us.
+    _redirect(job.log)
+    try:
+        _answer_requests(connection, job)
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        pass  # The main process is gone or done.
+    except Exception as error:
+        traceback.print_exc()
+        sys.stderr.flush()
+        connection.send(("raised", f"{type(error).__name__}: {error}"))
+
+
+def _answer_requests(connection: Connection, job: Job) -> None:
+    import torch
+
+    torch.set_num_threads(job.threads)
+    variant = ladder.find(ladder.load(job.variants), job.variant)
+    loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
+    connection.send(("built", None))
+    connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
+    warm_up(loaded, report, read_audio(job.warm_up), job.language)
+    _reset_peak(job.device)
+    connection.send(("ready", report))
+    audio = None
+    while True:
+        request, value = connection.recv()
+        if request == "prepare":
+            audio = read_audio(value)
+            connection.send(("prepared", None))
+        elif request == "transcribe":
+            assert audio is not None
+            connection.send(("transcript", transcribe(loaded, audio, job.language)))
+        else:
+            connection.send(("peak", _peak_mib(job.device)))
+
+
+def _redirect(log: Path) -> None:
+    """Send everything that libraries print to a file: noise there, last words if it comes to that."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+def _tail(log: Path, lines: int = 3) -> str:
+    try:
+        text = log.read_text("utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "\n    ".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _reset_peak(device: str) -> None:
+    if device == "cuda":
+        import torch
+
+        torch.cuda.reset_peak_memory_stats()
+        return
+    with suppress(OSError):  # Elsewhere than on Linux the peak includes loading.
+        Path("/proc/self/clear_refs").write_text("5")  # Forget the high-water mark, see proc(5).
+
+
+def _peak_mib(device: str) -> float:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.max_memory_allocated() / 2**20
+    try:
+        status = Path("/proc/self/status").read_text("utf-8")
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError):
+        import resource
+
+        scale = 2**20 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
+
+
+@contextmanager
+def _environment(defaults: dict[str, str]) -> Iterator[None]:
+    added = {key: value for key, value in defaults.items() if key not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for key in added:
+            del os.environ[key]

@@ -1,0 +1,60 @@
+"""What people and CI run. What follows ``--`` goes to pytest."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+# virtualenv with pip: constraints name the CPU build of torch by its plain version, which other resolvers miss.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "tests"]
+
+
+def install(session: nox.Session, extras: str = "embedded") -> None:
+    """Install lxbench and what it needs, at the versions that the baselines were recorded with."""
+    session.install("-c", "constraints/cpu.txt", "-e", f".[{extras}]")
+
+
+def bench(session: nox.Session, *arguments: str) -> None:
+    """Run the benchmark suite; later options win over earlier ones."""
+    install(session)
+    try:
+        session.run("python", "-m", "pytest", "bench", *arguments, *session.posargs)
+    except CommandFailed as failed:
+        # nox would make every failure 1: pytest's exit codes say whether a verdict is red or the usage wrong.
+        sys.exit(getattr(failed, "return_code", None) or 1)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run lxbench's own tests: real model, a few clips, no network."""
+    install(session)
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and types."""
+    install(session, "embedded,lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session(name="bench-cpu")
+def bench_cpu(session: nox.Session) -> None:
+    """Benchmark the ladder on the CPU and judge it against the baselines."""
+    bench(session, "--lx-device", "cpu")
+
+
+@nox.session(name="bench-gpu")
+def bench_gpu(session: nox.Session) -> None:
+    """Benchmark the ladder on a CUDA GPU and judge it against the baselines; exit code 4 without one."""
+    bench(session, "--lx-device", "cuda")
+
+
+@nox.session
+def baselines(session: nox.Session) -> None:
+    """Record missing and moved baselines; red by design, the diff is yours to review and commit."""
+    bench(session, "--lx-device", "cpu", "--lx-update", "new,changed")

@@ -1,0 +1,1 @@
+"""lxbench's own tests."""

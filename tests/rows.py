@@ -1,0 +1,91 @@
+"""Throw-away rows for the tests: variants that go wrong, and one that is made worse on purpose.
+
+The environment variable ``LXBENCH_TEST_HARM`` decides what the row ``harmed`` suffers; without it, it is bf16.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from lxbench.ladder import CPU, Step, Variant
+from lxbench.steps.precision import cast
+
+HARM = os.environ.get("LXBENCH_TEST_HARM", "")
+
+
+def die(model: Any) -> Any:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return model
+
+
+def leave(model: Any) -> Any:
+    print("the last words of a worker", flush=True)
+    os._exit(3)
+    return model
+
+
+def fail(_: Any) -> Any:
+    raise RuntimeError("this step always fails")
+
+
+def hang(model: Any) -> Any:
+    time.sleep(3600)
+    return model
+
+
+def change_nothing(model: Any) -> Any:
+    return model
+
+
+def hang_later(model: Any) -> Any:
+    """Answer the two warm-up passes and hang in the first clip."""
+    calls = iter(range(10_000))
+    plain = model.generate
+
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) >= 2:
+            time.sleep(3600)
+        return plain(*args, **kwargs)
+
+    model.forward = model.forward
+    model.generate = generate
+    return model
+
+
+def scale_a_layer(model: Any) -> Any:
+    """A deliberate accuracy regression: the weights of one decoder layer times 1.5."""
+    for parameter in model.model.decoder.layers[2].parameters():
+        parameter.data.mul_(1.5)
+    return model
+
+
+def slow_down(model: Any) -> Any:
+    """A deliberate slowdown: every encoder pass takes longer by so much that a clip takes 30 % longer."""
+    plain = model.model.encoder.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        start = time.perf_counter()
+        output = plain(*args, **kwargs)
+        # On this model the encoder is a little under half of a bf16 clip: 30 % of the clip is 70 % of a pass.
+        time.sleep(0.7 * (time.perf_counter() - start))
+        return output
+
+    model.model.encoder.forward = forward
+    return model
+
+
+_HARMS: dict[str, tuple[Step, ...]] = {"": (), "accuracy": (scale_a_layer,), "speed": (slow_down,)}
+
+VARIANTS = (
+    Variant("dies", CPU, steps=(die,)),
+    Variant("leaves", CPU, steps=(leave,)),
+    Variant("fails", CPU, steps=(fail,)),
+    Variant("hangs", CPU, steps=(hang,), build_limit_s=8),
+    Variant("hangs-later", CPU, steps=(hang_later,), clip_limit_s=5),
+    Variant("nothing", CPU, steps=(change_nothing,)),
+    Variant("pretends", CPU, steps=(cast("bfloat16"),), runs="addmm int8"),
+    Variant("harmed", CPU, steps=(cast("bfloat16"), *_HARMS[HARM])),
+)

@@ -1,0 +1,49 @@
+"""The suite as a user runs it, and small corpora of real clips."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lxbench import corpus
+
+ROOT = Path(__file__).parent.parent
+CORPORA = ROOT / "bench" / "corpora"
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def copy_clips(folder: Path, count: int) -> Path:
+    """Make an audiofolder of the first so many clips of ivr-ru's fixed order."""
+    folder.mkdir(parents=True)
+    clips = corpus.load(corpus.EMBEDDED, CORPORA, count).clips
+    lines = [{"file_name": clip.path.name, "transcription": clip.text} for clip in clips]
+    for clip in clips:
+        shutil.copy(clip.path, folder)
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    (folder / "metadata.jsonl").write_text(text, "utf-8")
+    return folder
+
+
+def bench_command(folder: Path, *arguments: object) -> list[str]:
+    """The command line of the suite with its outputs in a folder; later arguments win."""
+    fixed = [
+        "--lx-device=cpu",
+        f"--lx-results={folder / 'results'}",
+        f"--lx-baselines={folder / 'baselines'}",
+        f"--benchmark-storage={folder / 'storage'}",
+        "-p",
+        "no:cacheprovider",
+    ]
+    return [sys.executable, "-m", "pytest", "bench", *fixed, *map(str, arguments)]
+
+
+def bench_environ(**environ: str) -> dict[str, str]:
+    """This environment without CI, as on a person's machine, plus what a test adds."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
+    return {**kept, "COLUMNS": "100", **environ}

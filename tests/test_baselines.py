@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from lxbench import baselines
+from lxbench.baselines import ClipRecord
+from lxbench.errors import BaselineError
+from lxbench.score import Counts
+from tests.samples import CLIP, baseline
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = baselines.folder(tmp_path, "whisper-base", "ivr-ru", "cpu") / "bf16.json"
+    assert baselines.read(path) is None
+    baselines.write(path, baseline())
+    assert baselines.read(path) == baseline()
+    assert [file.name for file in path.parent.iterdir()] == ["bf16.json"]
+
+
+def test_the_file_is_readable_and_has_one_line_per_clip(tmp_path: Path) -> None:
+    path = tmp_path / "bf16.json"
+    baselines.write(path, baseline(CLIP, ClipRecord("two", "g", "четыре", 2, Counts(1, 0, 6, 0))))
+    content = json.loads(path.read_text("utf-8"))
+    assert content["wer"] == 0.25
+    lines = [line for line in path.read_text("utf-8").splitlines() if '"text"' in line]
+    assert len(lines) == 2
+    assert "раз, два «три»" in lines[0]
+
+
+@pytest.mark.parametrize("old", ["раз, два", '"tokens": 7', '"word_edits": 1', '"wer": 0.333333'])
+def test_an_edit_by_hand_is_seen(tmp_path: Path, old: str) -> None:
+    path = tmp_path / "bf16.json"
+    baselines.write(path, baseline())
+    text = path.read_text("utf-8")
+    assert old in text
+    path.write_text(text.replace(old, old.replace("1", "0").replace("7", "8").replace("3", "2").replace("раз", "два")))
+    with pytest.raises(BaselineError, match=r"bf16\.json was edited by hand: its checksum does not match") as raised:
+        baselines.read(path)
+    assert "nox -s baselines -- -k bf16" in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\x00"])
+def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "bf16.json"
+    path.write_text(text)
+    with pytest.raises(BaselineError, match=r"bf16\.json cannot be read") as raised:
+        baselines.read(path)
+    assert f"git checkout -- {path}" in str(raised.value)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bf16.json"
+    path.write_text('{"format": 99, "checksum": ""}')
+    with pytest.raises(BaselineError, match="has format 99"):
+        baselines.read(path)
+
+
+def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bf16.json"
+    baselines.write(path, baseline())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        baselines.write(path, baseline(ClipRecord("two", "g", "x", 1, Counts())))
+    assert baselines.read(path) == baseline()
+    assert [file.name for file in tmp_path.iterdir()] == ["bf16.json"]
+
+
+def test_orphans_are_files_without_a_variant(tmp_path: Path) -> None:
+    for name in ("bf16", "renamed"):
+        baselines.write(tmp_path / f"{name}.json", baseline(variant=name))
+    assert baselines.orphans(tmp_path, {"bf16", "fp32"}) == [tmp_path / "renamed.json"]
+    assert baselines.orphans(tmp_path / "nowhere", {"bf16"}) == []

@@ -1,0 +1,292 @@
+"""The suite as a user runs it: every way to be red or refused, by its words and its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxbench import models
+from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
+
+ROWS = Path(__file__).parent / "rows.py"
+
+
+def results(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "results" / "latest" / "results.json").read_text("utf-8"))
+    return found
+
+
+def said(folder: Path) -> dict[str, str]:
+    return {row["variant"]: row["verdict"] for row in results(folder)["rows"]}
+
+
+# --- wrong usage: exit code 4, before anything is built ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-k", "nosuch"], "-k 'nosuch' matches no variant"),
+        (["--lx-device", "tpu"], "--lx-device 'tpu' is not a device lxbench knows"),
+        (["--lx-clips", "few"], "--lx-clips 'few' is not a number of clips"),
+        (["--lx-update", "all"], "--lx-update does not know 'all'"),
+        (["--lx-update", "new", "--benchmark-disable"], "would store baselines without their speed"),
+        (["--lx-corpus", "/no/such/corpus"], "corpus /no/such/corpus is not there: no /no/such/corpus"),
+        (["--lx-model", "/no/such/model"], "model /no/such/model: no /no/such/model/config.json"),
+        (["--lx-results", "/dev/null/results"], "the results folder /dev/null/results cannot be written"),
+        (["--lx-variants", "/no/such/rows.py"], "--lx-variants /no/such/rows.py: FileNotFoundError"),
+    ],
+)
+def test_wrong_usage(bench: Bench, arguments: list[str], message: str) -> None:
+    refused(bench(*arguments), message)
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
+def test_cuda_without_cuda(bench: Bench) -> None:
+    refused(bench("--lx-device", "cuda"), "--lx-device cuda: no CUDA device is usable on this machine")
+
+
+def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+    assert message in done.stderr
+    assert "expected: " in done.stderr
+    assert "next: " in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 4
+
+
+def test_an_update_is_refused_where_ci_is_true(bench: Bench, tmp_path: Path) -> None:
+    done = bench("--lx-update", "new", CI="true")
+    assert "--lx-update new is refused where CI=true" in done.stderr
+    assert done.returncode == 4
+    assert not (tmp_path / "baselines").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("corrupt", "unreadable audio"),
+        ("no text", "empty reference text"),
+    ],
+)
+def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str) -> None:
+    if damage == "corrupt":
+        next(small_corpus.glob("*.flac")).write_bytes(b"fLaC and then nothing")
+    else:
+        listing = small_corpus / "metadata.jsonl"
+        listing.write_text(
+            re.sub('"transcription": "[^"]*"', '"transcription": ""', listing.read_text("utf-8"), count=1)
+        )
+    done = bench("--lx-corpus", small_corpus)
+    assert "1 of 3 clips of corpus" in done.stderr
+    assert message in done.stderr
+    assert done.returncode == 4
+
+
+def test_truncated_weights(bench: Bench, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(models.restore_embedded(), tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1_000_000])
+    done = bench("--lx-model", folder)
+    assert f"weights file {weights} is damaged (1000000 bytes)" in done.stderr
+    assert done.returncode == 4
+
+
+def test_a_run_that_measures_nothing_is_not_green(bench: Bench) -> None:
+    done = bench("--benchmark-disable", "-k", "test_latency and fp32")
+    assert "nothing was measured or judged" in done.stdout
+    assert done.returncode == 4
+
+
+# --- red: exit code 1 --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small corpus and the baselines of fp32 and bf16 on it, recorded by --lx-update new."""
+    folder = tmp_path_factory.mktemp("recorded")
+    copy_clips(folder / "small", 8)
+    command = bench_command(folder, "--lx-corpus", folder / "small", "--lx-variants", ROWS, "--lx-update", "new")
+    done = subprocess.run(
+        [*command, "-k", "fp32 or harmed"],
+        cwd=ROOT, env=bench_environ(), capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert "baseline written, review git diff baselines/" in done.stdout
+    assert done.returncode == 1
+    return folder
+
+
+@pytest.fixture
+def stored(recorded: Path, tmp_path: Path) -> Path:
+    """A copy of the recorded baselines, corpus and storage that a test may harm; options point to it."""
+    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "results")
+    return tmp_path
+
+
+def baseline_of(folder: Path, name: str) -> Path:
+    return folder / "baselines" / "whisper-base" / "small" / "cpu" / f"{name}.json"
+
+
+def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Bench, stored: Path) -> None:
+    """Also: the run before is compared with, and a variant missing on one side is named."""
+    before = json.loads(baseline_of(stored, "fp32").read_text("utf-8"))
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32")
+    assert done.returncode == 0, done.stdout
+    assert said(stored) == {"fp32": "PASS"}
+    (row,) = results(stored)["rows"]
+    assert {clip["id"]: clip["text"] for clip in row["clips"]} == {clip["id"]: clip["text"] for clip in before["clips"]}
+    assert re.search(r"s/audio since run 0001_\S+: fp32-cpu [+-]\d", done.stdout)
+    assert "in that run but not in this one: harmed-cpu" in done.stdout
+    saved = sorted((stored / "storage").rglob("0002_*.json"))
+    (bench_data,) = json.loads(saved[0].read_text())["benchmarks"]
+    assert len(bench_data["stats"]["data"]) == 8
+    assert bench_data["extra_info"]["wer"] == pytest.approx(row["wer"])
+    timed = [clip["seconds"] for clip in row["clips"]]
+    assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
+    assert results(stored)["harness"]["own_share"] < 0.5
+
+
+def test_a_deleted_baseline(bench: Bench, stored: Path) -> None:
+    baseline_of(stored, "fp32").unlink()
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", "--benchmark-disable")
+    assert "NEW fp32-cpu accuracy: no baseline is stored for this variant" in done.stdout
+    assert "next: nox -s baselines -- --lx-update new -k fp32" in done.stdout
+    assert done.returncode == 1
+
+
+def test_an_edited_transcript(bench: Bench, stored: Path) -> None:
+    path = baseline_of(stored, "fp32")
+    text = path.read_text("utf-8")
+    word = json.loads(text)["clips"][0]["text"].split()[0]
+    path.write_text(text.replace(word, "слово", 1), "utf-8")
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", "--benchmark-disable")
+    assert "STALE fp32-cpu accuracy: baseline" in done.stdout
+    assert "was edited by hand" in done.stdout
+    assert said(stored) == {"fp32": "STALE"}
+    assert done.returncode == 1
+
+
+def test_changed_audio(bench: Bench, stored: Path) -> None:
+    first, second = sorted((stored / "small").glob("*.flac"))[:2]
+    shutil.copy(first, second)
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", "--benchmark-disable")
+    assert f"audio or reference text changed since the baseline: {second.stem}" in done.stdout
+    assert said(stored) == {"fp32": "STALE"}
+    assert done.returncode == 1
+
+
+def test_a_renamed_variant_is_an_orphan_and_is_pruned(bench: Bench, stored: Path) -> None:
+    """The rows file is not given, so that the ladder no longer knows 'harmed'."""
+    options = ["--lx-corpus", stored / "small", "-k", "test_no_orphans"]
+    done = bench(*options)
+    assert "ORPHAN: no variant of the ladder owns" in done.stdout
+    assert "harmed.json" in done.stdout
+    assert done.returncode == 1
+    done = bench(*options, "--lx-update", "prune")
+    assert f"baseline deleted: {baseline_of(stored, 'harmed')}" in done.stdout
+    assert done.returncode == 1
+    assert not baseline_of(stored, "harmed").exists()
+    assert baseline_of(stored, "fp32").exists()
+    assert bench(*options).returncode == 0
+
+
+def test_variants_that_crash_do_not_stop_the_others(bench: Bench, stored: Path) -> None:
+    done = bench(
+        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable", "-k", "not bf16 and not autocast"
+        " and not ptq and not compile",
+    )  # fmt: skip
+    assert said(stored) == {
+        "fp32": "PASS",
+        "dies": "CRASHED",
+        "leaves": "CRASHED",
+        "fails": "CRASHED",
+        "hangs": "CRASHED",
+        "hangs-later": "CRASHED",
+        "nothing": "CRASHED",
+        "pretends": "CRASHED",
+        "harmed": "PASS",
+    }
+    why = {row["variant"]: row["crash"] or row["verdicts"]["effect"]["text"] for row in results(stored)["rows"]}
+    assert "the worker killed by SIGKILL, as the kernel does when memory runs out while building" in why["dies"]
+    assert "the worker exited with code 3 while building" in why["leaves"]
+    assert "the last words of a worker" in why["leaves"]
+    assert "raised while building: RuntimeError: this step always fails" in why["fails"]
+    assert "no answer within 8 s while building" in why["hangs"]
+    assert "no answer within 5 s while transcribing" in why["hangs-later"]
+    assert "step change_nothing changed nothing" in why["nothing"]
+    assert "it never ran 'addmm int8'; while transcribing it ran addmm bfloat16" in why["pretends"]
+    assert done.returncode == 1
+
+
+def test_a_deliberate_accuracy_regression(bench: Bench, stored: Path) -> None:
+    done = bench(
+        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable", "-k", "harmed",
+        LXBENCH_TEST_HARM="accuracy",
+    )  # fmt: skip
+    assert "REGRESSED harmed-cpu accuracy: WER" in done.stdout
+    assert "worst clips of harmed-cpu:" in done.stdout
+    assert "REF: " in done.stdout
+    assert "HYP: " in done.stdout
+    assert "next: nox -s baselines -- --lx-update changed -k harmed" in done.stdout
+    assert done.returncode == 1
+
+
+def test_a_deliberate_slowdown_of_30_percent(bench: Bench, stored: Path) -> None:
+    before = baseline_of(stored, "harmed").read_bytes()
+    done = bench(
+        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "harmed", LXBENCH_TEST_HARM="speed"
+    )  # fmt: skip
+    (row,) = results(stored)["rows"]
+    assert row["verdicts"]["speed"]["word"] == "REGRESSED", done.stdout
+    assert row["verdicts"]["accuracy"]["word"] == "PASS"
+    assert "REGRESSED harmed-cpu speed: " in done.stdout
+    assert done.returncode == 1
+    assert baseline_of(stored, "harmed").read_bytes() == before
+
+
+def test_an_update_over_fewer_clips_is_refused(bench: Bench, stored: Path) -> None:
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", "--lx-clips", "2", "--lx-update", "changed")
+    assert "would replace the baseline of fp32 over 8 clips by one over 2" in done.stderr
+    assert done.returncode == 4
+
+
+def test_an_interrupted_run_leaves_everything_whole(stored: Path) -> None:
+    before = {path: path.read_bytes() for path in (stored / "baselines").rglob("*.json")}
+    process = subprocess.Popen(
+        bench_command(stored, "--lx-variants", ROWS, "--lx-update", "new,changed"),
+        cwd=ROOT, env=bench_environ(LXBENCH_TEST_HARM="accuracy"), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "clip " in line:
+            break
+    workers = children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert results(stored)["interrupted"] is True
+    assert {path: path.read_bytes() for path in (stored / "baselines").rglob("*") if path.is_file()} == before
+    assert workers
+    deadline = time.monotonic() + 10
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+    assert models._intact(models.restore_embedded())
+
+
+def children(pid: int) -> list[int]:
+    return [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lxbench import ladder
+from lxbench.errors import UsageError
+from lxbench.ladder import ALL, CPU, Variant
+from lxbench.variants import VARIANTS
+
+
+def step(model: object) -> object:
+    return model
+
+
+def test_the_ladder_begins_with_the_reference() -> None:
+    assert VARIANTS[0].name == "fp32"
+    assert VARIANTS[0].steps == ()
+    assert VARIANTS[0].devices == ALL
+
+
+def test_every_row_says_what_it_is_and_what_must_be_seen_running() -> None:
+    assert all(variant.summary and variant.runs for variant in VARIANTS)
+
+
+@pytest.mark.parametrize("name", ["FP16", "a b", "", "a_b", "a/b", "ф"])
+def test_bad_names_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="outside"):
+        ladder.ladder(Variant("fp32", CPU), Variant(name, CPU))
+
+
+def test_a_name_is_used_once() -> None:
+    with pytest.raises(ValueError, match="'fp32' is used twice"):
+        ladder.ladder(Variant("fp32", CPU), Variant("fp32", CPU))
+
+
+@pytest.mark.parametrize("rows", [(), (Variant("bf16", CPU, steps=(step,)),)])
+def test_the_first_row_has_no_steps(rows: tuple[Variant, ...]) -> None:
+    with pytest.raises(ValueError, match="the first row is the reference"):
+        ladder.ladder(*rows)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match=r"no variant is called 'q'") as raised:
+        ladder.find(VARIANTS, "q")
+    assert "fp32, bf16, autocast, ptq-dynamic, compile" in str(raised.value)
+
+
+def test_rows_from_a_file_come_after_ours(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('mine', CPU)]\n")
+    rows = ladder.load(file)
+    assert rows[: len(VARIANTS)] == VARIANTS
+    assert rows[-1].name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "has no attribute 'VARIANTS'"),
+        ("VARIANTS = (", "SyntaxError"),
+        ("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('bf16', CPU)]", "'bf16' is used twice"),
+        (None, "FileNotFoundError"),
+    ],
+)
+def test_a_bad_file_of_rows_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "mine.py"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(UsageError, match=message) as raised:
+        ladder.load(file)
+    assert f"--lx-variants {file}" in str(raised.value)

