@@ -238,12 +238,19 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
     # A row prints a line of its own when it is done; dots between would break it. A red verdict is told in our summary,
     # with its clips, and not once more under FAILURES: that is left to what went wrong unforeseen.
     if "lxbench" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
-        return "red" if _is_verdict(report) else report.outcome, "", ""
+        return "red" if getattr(report, "verdict", False) else report.outcome, "", ""
     return None
 
 
-def _is_verdict(report: pytest.CollectReport | pytest.TestReport) -> bool:
-    return report.outcome == "failed" and isinstance(report.longrepr, str)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,  # noqa: ARG001 - the hook's signature
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    report.verdict = isinstance(error, pytest.fail.Exception) and not error.pytrace  # type: ignore[attr-defined]
+    return report
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 import nox
+from nox.command import CommandFailed
 
 nox.needs_version = ">=2024.4.15"
 # virtualenv with pip: constraints name the CPU build of torch by its plain version, which other resolvers miss.

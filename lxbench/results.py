@@ -81,6 +81,7 @@ def write(folder: Path, results: Mapping[str, Any]) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole: an interruption leaves the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, "utf-8")
     draft.replace(path)

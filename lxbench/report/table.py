@@ -68,11 +68,13 @@ def ratio(row: Record) -> str:
 
 
 def verdicts(results: Results) -> Iterator[tuple[str, str, str, str]]:
-    """Yield row id, what was judged, word and sentence of every verdict that is not PASS."""
+    """Yield name, what was judged, word and sentence of every verdict that is not PASS, orphaned baselines last."""
     for row in results["rows"]:
         for what, said in row["verdicts"].items():
             if said["word"] != Word.PASS:
                 yield row["id"], what, said["word"], said["text"]
+    for path in results["orphans"]:
+        yield path, "baseline", Word.ORPHAN, "no variant of the ladder owns it: was one renamed or removed?"
 
 
 def red(results: Results) -> list[Record]:

@@ -36,7 +36,7 @@ def render(parts: Sequence[Any], width: int, color: bool) -> str:
         markup=False,
     )
     for part in parts:
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap is True)
     return buffer.getvalue()
 
 
@@ -69,11 +69,16 @@ def ending(
         )
     )
     if updated:
-        parts += ["", *map(Text, updated)]
+        parts += ["", *map(_whole, updated)]
         parts.append(Text("baseline written, review git diff baselines/", "bold red"))
     if results["next"]:
-        parts += ["", Text(f"next: {results['next']}", "bold")]
+        parts += ["", _whole(f"next: {results['next']}", "bold")]
     return parts
+
+
+def _whole(text: str, style: str = "") -> Text:
+    """A line to copy: never broken, whatever the width."""
+    return Text(text, style, no_wrap=True)
 
 
 def final_table(results: table.Results, width: int) -> Table:
