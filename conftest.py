@@ -201,6 +201,7 @@ def row(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
     row = run.start(_rows(request.config)[request.param])
     yield row
     run.finish(row)
+    row.finished_s = time.perf_counter() - _BEGAN
     request.config.stash[WATCHER].line(terminal.one_line(results.row_values(run, row)))
 
 

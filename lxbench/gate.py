@@ -98,7 +98,7 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         raw_wer=raw.wer,
         raw_cer=raw.cer,
         size_mib=row.report.census["size_mib"],
-        speed=Speed(row.ratio, row.seconds, row.peak_mib, run.machine),
+        speed=Speed(row.ratio, row.seconds, row.peak_mib, machine.lasting(run.machine)),
         versions=machine.versions(),
         recorded=today,
     )

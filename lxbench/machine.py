@@ -44,6 +44,11 @@ def describe(threads: int) -> dict[str, Any]:
     }
 
 
+def lasting(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A description without what is another at every moment."""
+    return {key: value for key, value in description.items() if key != "load"}
+
+
 def versions() -> dict[str, str]:
     """Versions of the libraries that can move a number."""
     found = {}

@@ -120,6 +120,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "ratio": None if ratio is None else asdict(ratio),
         "peak_mib": row.peak_mib,
         "size_mib": None if row.report is None else row.report.census["size_mib"],
+        "finished_s": row.finished_s,
         "crash": row.crash or row.speed_crash or None,
         "build": None if row.report is None else asdict(row.report),
         "baseline": None if row.baseline is None else _baseline(run, row),

@@ -38,6 +38,7 @@ class Row:
         baseline: what is stored; None where there is nothing.
         baseline_error: why what is stored cannot be read.
         verdicts: by what was judged: ``effect``, ``speed``, ``accuracy``.
+        finished_s: seconds from the start of the run to this row's last verdict.
     """
 
     variant: Variant
@@ -56,6 +57,7 @@ class Row:
     baseline: Baseline | None = None
     baseline_error: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    finished_s: float | None = None
 
     @property
     def id(self) -> str:

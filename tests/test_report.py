@@ -151,12 +151,18 @@ def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], comma
 
 
 def test_the_next_command_repeats_the_options_of_the_run() -> None:
-    settings = Settings("cuda", "my model", "ivr-ru", "ru", 8, Path("baselines"), frozenset(), Path("results"))
+    settings = Settings("cuda", "my model", "golos", "ru", 8, Path("baselines"), frozenset(), Path("results"))
     red = {**row("bf16", "NEW"), "id": "bf16-cuda"}
     command = advice.next_command(results(red), settings, [])
     assert command == (
-        "nox -s baselines -- --lx-update new -k bf16 --lx-device cuda --lx-model 'my model' --lx-clips 8"
+        "nox -s baselines -- --lx-update new -k bf16 --lx-device cuda --lx-model 'my model' "
+        "--lx-corpus golos --lx-clips 8"
     )
+
+
+def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
+    settings = Settings("cpu", "embedded", "ivr-ru", "ru", 8, Path("baselines"), frozenset(), Path("results"))
+    assert "--lx-clips" not in advice.next_command(results(row("bf16", "NEW")), settings, [])
 
 
 def test_orphans_are_pruned_by_the_next_command() -> None:

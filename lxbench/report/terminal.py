@@ -50,7 +50,7 @@ def one_line(row: table.Record) -> Text:
     variant, wer, cer, seconds, ratio, *_, shown = table.cells(row)
     word = Word(row["verdict"]) if row["verdict"] else None
     text = f"{variant:<14} WER {wer}  CER {cer}  {seconds} s/audio  {ratio:>20} x fp32  "
-    return Text(text) + Text(shown, style(word))
+    return Text(text) + Text(shown, style(word)) + Text(f"  after {row['finished_s']:.0f} s", "dim")
 
 
 def ending(
