@@ -89,7 +89,7 @@ def _require_change(step: Step, before: census.Census, after: census.Census) -> 
             f"step {step_name(step)} changed nothing",
             expected="a change of module types, types, bytes, zeros, weights, or of what is compiled or wrapped",
             command="read the step's code and the model's layers: python -c "
-            "\"from lxbench import models; print(models.load(models.restore_embedded(), 'cpu').model)\"",
+            "\"from lxbench import embedded, models; print(models.load(embedded.restore(), 'cpu').model)\"",
         )
     return changed
 

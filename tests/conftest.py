@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import models
+from lxbench import embedded, models
 from lxbench.models import Loaded
 from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
 
@@ -15,7 +15,7 @@ from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
 @pytest.fixture(scope="session")
 def loaded() -> Loaded:
     """The embedded whisper-base in float32."""
-    return models.load(models.restore_embedded(), "cpu")
+    return models.load(embedded.restore(), "cpu")
 
 
 @pytest.fixture

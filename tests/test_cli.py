@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import models
+from lxbench import embedded
 from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
 
 ROWS = Path(__file__).parent / "rows.py"
@@ -96,8 +96,13 @@ def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str)
     assert done.returncode == 4
 
 
+def test_a_hub_id_that_cannot_be_had(bench: Bench) -> None:
+    done = bench("--lx-model", "nobody/no-such-whisper", HF_HUB_OFFLINE="1")
+    refused(done, "model nobody/no-such-whisper could not be had from the hub")
+
+
 def test_truncated_weights(bench: Bench, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(models.restore_embedded(), tmp_path / "model"))
+    folder = Path(shutil.copytree(embedded.restore(), tmp_path / "model"))
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1_000_000])
     done = bench("--lx-model", folder)
@@ -287,7 +292,7 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path) -> None:
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(alive, workers))
-    assert models._intact(models.restore_embedded())
+    assert embedded._intact(embedded.restore())
 
 
 def children(pid: int) -> list[int]:

