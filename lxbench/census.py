@@ -5,11 +5,10 @@ Silent no-ops are the most common lie of this field: a configuration says int8 w
 
 from __future__ import annotations
 
-import pickle
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import Any
 
 _MATMUL = ("addmm", "aten::mm", "aten::bmm", "quantized::", "mkl::", "mkldnn::", "_scaled_mm", "int8", "int4")
 
@@ -24,7 +23,7 @@ class Census:
         parameters: how many parameters.
         zeros: how many of them are exactly zero.
         magnitude: sum of their absolute values.
-        size_mib: what a saved state dict takes.
+        size_mib: what the tensors of a saved state dict take.
         compiled: modules that torch.compile will run.
         wrapped: modules whose ``forward`` was replaced.
     """
@@ -46,9 +45,12 @@ class Census:
 
 def take(model: Any) -> Census:
     """Count a model."""
+    import torch
+
     modules = list(model.modules())
     parameters = list(model.parameters())
     tensors = [*parameters, *model.buffers()]
+    norm = torch.linalg.vector_norm
     dtypes: Counter[str] = Counter()
     for tensor in tensors:
         dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
@@ -57,20 +59,31 @@ def take(model: Any) -> Census:
         dtypes=dict(dtypes),
         parameters=sum(tensor.numel() for tensor in parameters),
         zeros=sum(tensor.numel() - int(tensor.count_nonzero()) for tensor in parameters),
-        magnitude=sum(float(tensor.detach().float().abs().sum()) for tensor in parameters),
-        size_mib=saved_bytes(model) / 2**20,
+        magnitude=sum(float(norm(tensor.detach(), 1, dtype=torch.float32)) for tensor in parameters),
+        size_mib=stored_bytes(model.state_dict()) / 2**20,
         compiled=sum(module._compiled_call_impl is not None for module in modules),
         wrapped=sum("forward" in vars(module) for module in modules),
     )
 
 
-def saved_bytes(model: Any) -> int:
-    """Bytes that ``torch.save`` writes for the state dict: packed, quantized and tied weights counted as stored."""
+def stored_bytes(state: Any) -> int:
+    """Bytes of the tensors in a state dict: tied weights once, packed and wrapped ones as they are stored."""
     import torch
+    from torch.utils._pytree import tree_leaves
 
-    counter = _Counter()
-    torch.save(model.state_dict(), cast(Any, counter), pickle_protocol=pickle.HIGHEST_PROTOCOL)
-    return counter.bytes
+    storages: dict[int, int] = {}
+
+    def visit(leaf: Any) -> None:
+        if hasattr(leaf, "__tensor_flatten__"):  # a wrapper subclass, as torchao's: count what it wraps
+            for name in leaf.__tensor_flatten__()[0]:
+                visit(getattr(leaf, name))
+        elif isinstance(leaf, torch.Tensor):
+            storage = leaf.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+
+    for leaf in tree_leaves(state):
+        visit(leaf)
+    return sum(storages.values())
 
 
 def kernels(call: Callable[[], object]) -> dict[str, int]:
@@ -107,21 +120,6 @@ _TYPES = {
     "signed char": "int8",
     "unsigned char": "uint8",
 }
-
-
-class _Counter:
-    """A file that only counts what is written to it."""
-
-    def __init__(self) -> None:
-        self.bytes = 0
-
-    def write(self, data: Any) -> int:
-        size = memoryview(data).nbytes
-        self.bytes += size
-        return size
-
-    def flush(self) -> None:
-        pass
 
 
 def _class_name(module: Any) -> str:

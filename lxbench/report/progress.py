@@ -8,6 +8,7 @@ from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 _LINE_EVERY_S = 20.0
@@ -27,12 +28,17 @@ class LiveProgress:
         self._live = self._console.is_terminal
         # Twice a second: redrawing competes with what is being timed.
         self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.percentage:>3.0f} %", markup=False),
-            TimeRemainingColumn(compact=True),
-            TextColumn("left  {task.fields[said]}", markup=False),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=10, table_column=Column(min_width=10)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True, min_width=5)),
+            # What was said gets the room that is left, and is cut there.
+            TextColumn(
+                "left  {task.fields[said]}",
+                markup=False,
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=self._console,
+            expand=True,
             refresh_per_second=2,
             transient=True,
         )
@@ -50,7 +56,7 @@ class LiveProgress:
         """A clip was transcribed."""
         self._first_clip = self._first_clip or time.monotonic()
         self._done += self._work.get(row, of) / of
-        self._show(f"{row}  clip {number} of {of}", _short(text))
+        self._show(f"{row}  clip {number} of {of}", text)
         self._plain(f"{row}: clip {number} of {of}, {self._left()} left: {_short(text)}", number == of)
 
     def line(self, text: Text) -> None:

@@ -49,7 +49,7 @@ def one_line(row: table.Record) -> Text:
     """A finished row while the run goes on."""
     variant, wer, cer, seconds, ratio, *_, shown = table.cells(row)
     word = Word(row["verdict"]) if row["verdict"] else None
-    text = f"{variant:<14} WER {wer}  CER {cer}  {seconds} s/audio  {ratio:>20} x fp32  "
+    text = f"{variant:<12} WER {wer}  CER {cer}  {seconds} s  {ratio:>17}x  "
     return Text(text) + Text(shown, style(word)) + Text(f"  after {row['finished_s']:.0f} s", "dim")
 
 
