@@ -141,6 +141,11 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
         ([("fp32", "NEW"), ("bf16", "NEW")], [], "nox -s baselines -- --lx-update new -k 'fp32 or bf16'"),
         ([("fp32", "NEW"), ("bf16", "STALE")], [], "nox -s baselines -- --lx-update changed -k bf16"),
         ([("bf16", "IMPROVED")], [], "nox -s baselines -- --lx-update changed -k bf16"),
+        (
+            [("bf16", "REGRESSED")],
+            [],
+            "nox -s baselines -- --lx-update changed -k bf16  # if this is what you want",
+        ),
         ([("bf16", "REGRESSED"), ("x", "CRASHED")], [], "less results/latest/logs/x-cpu.log"),
         ([("bf16", "NEW")], ["baseline written: x"], "git diff baselines"),
     ],

@@ -42,7 +42,8 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
     for word in (Word.STALE, Word.NEW, Word.REGRESSED, Word.IMPROVED):
         if accepted := [id for id, said in rows.items() if said is word]:
             suffix = f"-{settings.device}"
-            return _baselines(settings, _ACCEPTS[word], [id.removesuffix(suffix) for id in accepted])
+            command = _baselines(settings, _ACCEPTS[word], [id.removesuffix(suffix) for id in accepted])
+            return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
     return ""
 
 
