@@ -25,7 +25,7 @@ class Census:
         magnitude: sum of their absolute values.
         size_mib: what the tensors of a saved state dict take.
         compiled: modules that torch.compile will run.
-        wrapped: modules whose ``forward`` was replaced.
+        wrapped: modules whose ``forward`` or ``generate`` was replaced.
     """
 
     modules: dict[str, int]
@@ -62,7 +62,7 @@ def take(model: Any) -> Census:
         magnitude=sum(float(norm(tensor.detach(), 1, dtype=torch.float32)) for tensor in parameters),
         size_mib=stored_bytes(model.state_dict()) / 2**20,
         compiled=sum(module._compiled_call_impl is not None for module in modules),
-        wrapped=sum("forward" in vars(module) for module in modules),
+        wrapped=sum(not vars(module).keys().isdisjoint({"forward", "generate"}) for module in modules),
     )
 
 

@@ -50,7 +50,6 @@ def hang_later(model: Any) -> Any:
             time.sleep(3600)
         return plain(*args, **kwargs)
 
-    model.forward = model.forward
     model.generate = generate
     return model
 

@@ -44,20 +44,24 @@ class LiveProgress:
         )
         self._task: TaskID | None = None
         self._done = 0.0
-        self._last_line = 0.0
+        self._last_line = -_LINE_EVERY_S
         self._first_clip: float | None = None
 
     def stage(self, row: str, text: str) -> None:
         """A row is being built."""
         self._show(f"{row}  {text}", "")
-        self._plain(f"{row}: {text}", always=True)
+        if not self._live:
+            self._console.print(f"{row}: {text}", soft_wrap=True)
 
     def clip(self, row: str, number: int, of: int, text: str) -> None:
         """A clip was transcribed."""
         self._first_clip = self._first_clip or time.monotonic()
         self._done += self._work.get(row, of) / of
         self._show(f"{row}  clip {number} of {of}", text)
-        self._plain(f"{row}: clip {number} of {of}, {self._left()} left: {_short(text)}", number == of)
+        now = time.monotonic()
+        if not self._live and (number == of or now - self._last_line > _LINE_EVERY_S):
+            self._last_line = now
+            self._console.print(f"{row}: clip {number} of {of}, {self._left()} left: {_short(text)}", soft_wrap=True)
 
     def line(self, text: Text) -> None:
         """Print a line for good, above the bar."""
@@ -77,12 +81,6 @@ class LiveProgress:
             self._task = self._bar.add_task("", total=sum(self._work.values()), said="")
             self._bar.start()
         self._bar.update(self._task, completed=self._done, description=description, said=said)
-
-    def _plain(self, text: str, always: bool) -> None:
-        now = time.monotonic()
-        if not self._live and (always or now - self._last_line > _LINE_EVERY_S):
-            self._last_line = now
-            self._console.print(text, soft_wrap=True)
 
     def _left(self) -> str:
         elapsed, total = time.monotonic() - (self._first_clip or 0.0), sum(self._work.values())
