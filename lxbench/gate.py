@@ -77,14 +77,16 @@ def find_orphans(run: Run) -> list[Path]:
 
 
 def propose(run: Run, row: Row, today: str) -> Baseline | None:
-    """The baseline that would make this row pass; None where it is incomplete or was not timed.
+    """The baseline that would make this row pass; None where it crashed, is incomplete or was not timed.
 
     Args:
         run: the run.
         row: one of its rows.
         today: the date to record, ISO 8601.
     """
-    if row.crash or not row.complete or row.report is None or row.seconds is None or row.peak_mib is None:
+    if row.word is Word.CRASHED or not row.complete:
+        return None
+    if row.report is None or row.seconds is None or row.peak_mib is None:
         return None
     raw = row.raw_counts
     return Baseline(
@@ -112,7 +114,7 @@ def update(run: Run, today: str) -> list[str]:
     lines = []
     for row in run.rows:
         proposed = propose(run, row, today)
-        if proposed is None or not _moved(row, proposed):
+        if proposed is None or not _moved(run, row, proposed):
             continue
         path = run.baseline_path(row.variant.name)
         baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
@@ -127,11 +129,14 @@ def update(run: Run, today: str) -> list[str]:
     return lines
 
 
-def _moved(row: Row, proposed: Baseline) -> bool:
-    """Whether a baseline is worth rewriting: another verdict than PASS, or a transcript that differs."""
-    said = {clip.id: clip.text for clip in proposed.clips}
-    kept = {clip.id: clip.text for clip in row.baseline.clips} if row.baseline else {}
-    return row.word not in (Word.PASS, Word.INCONCLUSIVE) or any(kept.get(id) != text for id, text in said.items())
+def _moved(run: Run, row: Row, proposed: Baseline) -> bool:
+    """Whether a baseline is worth rewriting: another verdict, another transcript, or a machine it cannot be held to."""
+    if row.baseline is None or row.word not in (Word.PASS, Word.INCONCLUSIVE):
+        return True
+    kept = {clip.id: clip.text for clip in row.baseline.clips}
+    return any(kept.get(clip.id) != clip.text for clip in proposed.clips) or bool(
+        machine.differing(run.machine, row.baseline.speed.machine, machine.RATIO_KEYS)
+    )
 
 
 def check_update(run: Run, names: Iterable[str]) -> None:
