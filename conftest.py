@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import corpus, gate, history, ladder, machine, models, results, settings
+from lxbench import corpus, gate, history, ladder, machine, models, results, score, settings
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.report import advice, markdown, terminal
@@ -67,7 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "lxbench: measures or judges variants of a model")
+    config.addinivalue_line("markers", "lxbench_row: measures or judges variants of a model")
     option = config.getoption
     timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
     with _usage_errors():
@@ -112,7 +112,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     benches = [item for item in items if _is_bench(item)]
     for item in benches:
-        item.add_marker("lxbench")
+        item.add_marker("lxbench_row")
     first, *others = _rows(config)
     # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
     order = {id: number for number, id in enumerate([*others, first])}
@@ -143,7 +143,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
             )
         folder = settings.new_run_folder(chosen.results, f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
         clips = corpus.load(chosen.corpus, ROOT / "bench" / "corpora", chosen.clips)
+        corpus.check_texts(clips, score.normalizer_for(chosen.language).apply)
         source = models.resolve(chosen.model)
+        models.check_language(source, chosen.language)
         ids = list(dict.fromkeys(item.callspec.params["row"] for item in benches if hasattr(item, "callspec")))
         rows = config.stash[LADDER]
         count, reference = len(clips.clips), row_id(rows[0], chosen.device)
@@ -238,7 +240,7 @@ def describe(run: Run) -> Callable[[Row], dict[str, Any]]:
 def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
     # A row prints a line of its own when it is done; dots between would break it. A red verdict is told in our summary,
     # with its clips, and not once more under FAILURES: that is left to what went wrong unforeseen.
-    if "lxbench" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
+    if "lxbench_row" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
         return "red" if getattr(report, "verdict", False) else report.outcome, "", ""
     return None
 

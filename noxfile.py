@@ -23,7 +23,10 @@ def bench(session: nox.Session, *arguments: str) -> None:
     """Run the benchmark suite; later options win over earlier ones."""
     install(session)
     try:
-        session.run("python", "-m", "pytest", "bench", *arguments, *session.posargs)
+        # Ctrl-C: give pytest the time to end its workers and to write what was measured.
+        session.run(
+            "python", "-m", "pytest", "bench", *arguments, *session.posargs, interrupt_timeout=30, terminate_timeout=10
+        )
     except CommandFailed as failed:
         # nox would make every failure 1: pytest's exit codes say whether a verdict is red or the usage wrong.
         sys.exit(getattr(failed, "return_code", None) or 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import random
 from collections.abc import Callable, Iterator
@@ -95,6 +96,20 @@ def load(spec: str, root: Path, limit: int = 0) -> Corpus:
     return Corpus(spec if spec == EMBEDDED else _name(path), tuple(clips))
 
 
+def check_texts(corpus: Corpus, normalize: Callable[[str], str]) -> None:
+    """Refuse references of which normalisation leaves nothing: there would be no word to be wrong about.
+
+    Raises:
+        CorpusError: naming every such clip.
+    """
+    if bare := [clip.id for clip in corpus.clips if not normalize(clip.text)]:
+        raise CorpusError(
+            f"the reference text of {len(bare)} clips of corpus {corpus.name} has no words: {', '.join(bare)}",
+            expected="words, not punctuation alone",
+            command="nox -s bench-cpu  # with the embedded corpus",
+        )
+
+
 def read_audio(path: Path) -> NDArray[np.float32]:
     """Decode a file to mono samples in [-1, 1] at 16 kHz, shape (samples,).
 
@@ -161,7 +176,7 @@ def _rows(
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    for number, line in enumerate(_text(path).split("\n"), 1):
         if line.strip():
             try:
                 yield number, json.loads(line)
@@ -174,10 +189,20 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        for row in reader:
-            yield reader.line_num, row
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path} is not UTF-8: {error}",
+            expected="a listing in UTF-8",
+            command=f"iconv -f cp1251 -t utf-8 {path} > utf8 && mv utf8 {path}",
+        ) from None
 
 
 def _check(id: str, path: Path, text: str) -> Clip:
@@ -203,4 +228,5 @@ def _digest(data: bytes) -> str:
 
 
 def _name(path: Path) -> str:
-    return (path.parent.name if path.name.startswith("metadata.") else path.stem) or "corpus"
+    path = path.resolve()
+    return path.name if path.is_dir() else path.stem

@@ -65,7 +65,12 @@ def _judge_identity(run: Run, row: Row) -> Verdict | None:
     if row.baseline_error:
         return Verdict(Word.STALE, row.baseline_error)
     return verdict.judge_identity(
-        row.baseline, row.records, run.source.fingerprint, run.settings.language, row.normalizer.name
+        row.baseline,
+        row.records,
+        run.source.fingerprint,
+        run.settings.language,
+        row.normalizer.name,
+        whole=run.settings.clips == 0 and row.complete,
     )
 
 

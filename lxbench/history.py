@@ -44,6 +44,7 @@ def key(run: Run) -> dict[str, Any]:
         "model": run.source.fingerprint,
         "corpus": run.corpus.fingerprint,
         "language": run.settings.language,
+        "device": run.settings.device,
         "machine": {name: run.machine.get(name) for name in machine.SECONDS_KEYS},
     }
 

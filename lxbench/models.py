@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import embedded
-from lxbench.errors import ModelError
+from lxbench.errors import ModelError, UsageError
 
 EMBEDDED = "embedded"
 
@@ -65,6 +65,23 @@ def resolve(spec: str) -> ModelSource:
     folder = path if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", spec) else _download(spec)
     name = re.sub(r"[^a-z0-9.+-]+", "-", (path.resolve().name if folder is path else spec).lower())
     return ModelSource(spec, name, folder, _check_folder(folder, spec))
+
+
+def check_language(source: ModelSource, language: str) -> None:
+    """Refuse a language that a multilingual model has no token for.
+
+    Raises:
+        UsageError: the model's generation config lists its languages, and this one is not among them.
+    """
+    config = source.folder / "generation_config.json"
+    known = json.loads(config.read_text("utf-8")).get("lang_to_id") if config.is_file() else None
+    if known and f"<|{language}|>" not in known:
+        codes = ", ".join(sorted(name.strip("<|>") for name in known))
+        raise UsageError(
+            f"--lx-language {language!r} is not a language of model {source.spec}",
+            expected=f"one of {codes}",
+            command="nox -s bench-cpu -- --lx-language ru",
+        )
 
 
 def load(folder: Path, device: str) -> Loaded:

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from lxbench.models import Loaded
 
 SAMPLE_RATE = 16_000
-WINDOW_S = 30.0  # what Whisper's encoder sees at once
 
 
 @dataclass(frozen=True)

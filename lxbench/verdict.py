@@ -72,6 +72,7 @@ def judge_identity(
     model: str,
     language: str,
     normalizer: str,
+    whole: bool = False,
 ) -> Verdict | None:
     """Return NEW or STALE where the baseline cannot be compared with, otherwise None.
 
@@ -81,6 +82,7 @@ def judge_identity(
         model: fingerprint of the model of this run.
         language: language of this run.
         normalizer: name and version of this run's normaliser.
+        whole: whether the run is over the whole corpus, so that the baseline may not know more clips.
     """
     if baseline is None:
         return Verdict(Word.NEW, "no baseline is stored for this variant")
@@ -103,6 +105,8 @@ def judge_identity(
         return Verdict(Word.STALE, f"audio or reference text changed since the baseline: {_some(changed)}")
     if absent:
         return Verdict(Word.STALE, f"the baseline does not cover these clips: {_some(absent)}")
+    if whole and (gone := sorted(stored.keys() - {clip.id for clip in clips})):
+        return Verdict(Word.STALE, f"clips of the baseline are gone from the corpus: {_some(gone)}")
     return None
 
 

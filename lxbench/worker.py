@@ -7,6 +7,8 @@ that one variant and not the run.
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -247,6 +249,9 @@ def _reset_peak(device: str) -> None:
 
         torch.cuda.reset_peak_memory_stats()
         return
+    gc.collect()
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # Give back what loading left over, or it would count as the variant's.
     with suppress(OSError):  # Elsewhere than on Linux the peak includes loading.
         Path("/proc/self/clear_refs").write_text("5")  # Forget the high-water mark, see proc(5).
 

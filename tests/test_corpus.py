@@ -132,6 +132,27 @@ def test_a_bad_listing_is_refused(small_corpus: Path, line: str, message: str) -
         corpus.load(str(small_corpus), CORPORA)
 
 
+def test_a_listing_in_another_encoding_is_refused_and_a_mark_is_not(small_corpus: Path) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    listing.write_text(listing.read_text("utf-8"), "utf-8-sig")
+    assert corpus.load(str(small_corpus), CORPORA) == wanted
+    listing.write_bytes('{"file_name": "Привет"}'.encode("cp1251"))
+    with pytest.raises(CorpusError, match="is not UTF-8"):
+        corpus.load(str(small_corpus), CORPORA)
+
+
+def test_a_reference_without_words_is_refused(small_corpus: Path) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
+    rows[1]["transcription"] = "…!"
+    listing.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    clips = corpus.load(str(small_corpus), CORPORA)
+    name = Path(rows[1]["file_name"]).stem
+    with pytest.raises(CorpusError, match=f"the reference text of 1 clips of corpus small has no words: {name}"):
+        corpus.check_texts(clips, score.russian)
+
+
 def test_a_missing_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"corpus nowhere is not there: no nowhere"):
         corpus.load("nowhere", CORPORA)

@@ -92,6 +92,13 @@ def test_what_makes_a_baseline_stale(clip: ClipRecord, model: str, language: str
     assert text in said.text
 
 
+def test_a_clip_gone_from_the_whole_corpus_makes_a_baseline_stale() -> None:
+    two = baseline(CLIP, ClipRecord("two", "g", "x", 1, Counts(10, 10, 50, 50)))
+    assert verdict.judge_identity(two, [CLIP], MODEL, "ru", "russian/1") is None
+    said = verdict.judge_identity(two, [CLIP], MODEL, "ru", "russian/1", whole=True)
+    assert said == Verdict(Word.STALE, "clips of the baseline are gone from the corpus: two")
+
+
 def test_the_worst_word_of_a_row_wins() -> None:
     words = [Word.PASS, Word.IMPROVED, Word.REGRESSED, Word.INCONCLUSIVE]
     assert verdict.worst(Verdict(word, "") for word in words) is Word.REGRESSED

@@ -52,7 +52,9 @@ def _baselines(settings: Settings, update: str, names: list[str]) -> str:
     defaults = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
     for name in ("device", "model", "corpus", "language", "clips", "baselines", "variants"):
         value = getattr(settings, name)
-        # Baselines of the embedded corpus cover all of it, whatever part of it was tried.
-        if value != getattr(defaults, name) and not (name == "clips" and settings.corpus == defaults.corpus):
+        # A part of the corpus may be recorded where nothing is; a stored baseline is not replaced by a smaller one, and
+        # those of the embedded corpus cover all of it.
+        part = name == "clips" and (update != "new" or settings.corpus == defaults.corpus)
+        if value != getattr(defaults, name) and not part:
             arguments += [f"--lx-{name}", str(value)]
     return f"nox -s baselines -- {shlex.join(arguments)}"
