@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import corpus, gate, history, ladder, machine, models, results, score, settings
+from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.report import advice, markdown, terminal
@@ -24,7 +24,7 @@ from lxbench.verdict import Verdict, Word
 
 ROOT = Path(__file__).parent
 _BEGAN = time.perf_counter()
-_STAGES = ("test_effect", "test_latency", "test_accuracy")  # what is timed is scored: time first
+_STAGES = ("test_effect", "test_latency", "test_accuracy", "test_profile")  # what is timed is scored: time first
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
@@ -52,6 +52,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="SPEC",
         help="'ivr-ru', a folder with metadata.jsonl or metadata.csv, or a .jsonl manifest (default: ivr-ru)",
     )
+    add(
+        "--lx-calibration",
+        default=corpus.CALIBRATION,
+        metavar="SPEC",
+        help="recordings that steps may observe, none of the corpus's; texts unused (default: ivr-ru-calibration)",
+    )
     add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
     add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
     add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
@@ -63,6 +69,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--lx-results", default="results", metavar="DIR", help="where a run leaves its folder (default: results)")
     add("--lx-variants", default="", metavar="FILE", help="a Python file with further rows: VARIANTS = (...)")
+    add("--lx-profile", action="store_true", help="profile every row: top operators, and traces in the run's folder")
+    add("--lx-study", action="store_true", help="run the rows of the study and write its tables")
+    add("--lx-describe", action="store_true", help="print the architecture of the model and end")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.getoption("--lx-describe"):
+        return None
+    with _usage_errors():
+        source = models.resolve(config.getoption("--lx-model"))
+    print("\n".join(card.describe(source.folder)))
+    return 0
 
 
 @pytest.hookimpl(trylast=True)
@@ -76,12 +94,15 @@ def pytest_configure(config: pytest.Config) -> None:
             device=settings.pick_device(option("--lx-device")),
             model=option("--lx-model"),
             corpus=option("--lx-corpus"),
+            calibration=option("--lx-calibration"),
             language=option("--lx-language"),
             clips=settings.parse_clips(option("--lx-clips")),
             baselines=Path(option("--lx-baselines")),
             update=settings.parse_update(option("--lx-update"), os.environ, timing),
             results=Path(option("--lx-results")),
             variants=extra,
+            profile=option("--lx-profile"),
+            study=option("--lx-study"),
             timing=timing,
             threads=settings.usable_threads(),
         )
@@ -104,8 +125,11 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    rows = _rows(metafunc.config)
     if "row" in metafunc.fixturenames:
-        metafunc.parametrize("row", list(_rows(metafunc.config)), indirect=True, scope="session")
+        metafunc.parametrize("row", list(rows), indirect=True, scope="session")
+    if "unusable" in metafunc.fixturenames:
+        metafunc.parametrize("unusable", [id for id, variant in rows.items() if variant.unusable])
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -122,7 +146,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         with _usage_errors():
             raise UsageError(
                 f"-k {config.option.keyword!r} matches no variant",
-                expected=f"one of {', '.join(variant.name for variant in config.stash[LADDER])}",
+                expected=f"one of {', '.join(variant.name for variant in _rows(config).values())}",
                 command="nox -s bench-cpu -- -k bf16",
             )
 
@@ -144,15 +168,16 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         folder = settings.new_run_folder(chosen.results, f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
         clips = corpus.load(chosen.corpus, ROOT / "bench" / "corpora", chosen.clips)
         corpus.check_texts(clips, score.normalizer_for(chosen.language).apply)
+        observed = corpus.load(chosen.calibration, ROOT / "bench" / "corpora", texts=False)
+        corpus.check_disjoint(observed, clips)
         source = models.resolve(chosen.model)
         models.check_language(source, chosen.language)
-        ids = list(dict.fromkeys(item.callspec.params["row"] for item in benches if hasattr(item, "callspec")))
-        rows = config.stash[LADDER]
-        count, reference = len(clips.clips), row_id(rows[0], chosen.device)
-        paired = min(count, PAIRED_CLIPS) if chosen.timing else 0
-        work = [(id, count + paired * (id != reference)) for id in ids]
-        watcher = LiveProgress(config.stash[OUT], work)
-        run = Run(chosen, source, clips, rows, folder, watcher)
+        params = [item.callspec.params for item in benches if hasattr(item, "callspec")]
+        ids = list(dict.fromkeys(param["row"] for param in params if "row" in param))
+        watcher = LiveProgress(config.stash[OUT], _work(config, ids, len(clips.clips)))
+        run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher)
+        if not config.option.keyword:
+            run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
         gate.check_update(run, {id.removesuffix(f"-{chosen.device}") for id in ids})
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     storage = config._benchmarksession.storage  # type: ignore[attr-defined]
@@ -162,10 +187,26 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         _terminal(config).showfspath = False
 
 
+def _chosen(config: pytest.Config) -> list[ladder.Variant]:
+    """The rows of the ladder, or of the study, whatever the device."""
+    if config.stash[SETTINGS].study:
+        return [variant for variant in config.stash[LADDER] if variant.name in study.ROWS]
+    return [variant for variant in config.stash[LADDER] if not variant.study]
+
+
 def _rows(config: pytest.Config) -> dict[str, ladder.Variant]:
+    """The rows that this device has, by test id."""
     device = config.stash[SETTINGS].device
-    rows = [variant for variant in config.stash[LADDER] if device in variant.devices]
-    return {row_id(variant, device): variant for variant in rows}
+    return {row_id(variant, device): variant for variant in _chosen(config) if device in variant.devices}
+
+
+def _work(config: pytest.Config, ids: Sequence[str], clips: int) -> Iterator[tuple[str, int]]:
+    """Yield the rows that will run and how many clips each transcribes, the reference's beside it counted too."""
+    chosen, rows = config.stash[SETTINGS], _rows(config)
+    for id in ids:
+        count = min(clips, rows[id].clips or clips)
+        alone = not chosen.timing or rows[id] is config.stash[LADDER][0]
+        yield id, count + (0 if alone else min(count, PAIRED_CLIPS))
 
 
 def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
@@ -179,9 +220,11 @@ def _is_bench(item: pytest.Item) -> bool:
 
 
 def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
-    """Row by row, and within a row effect, latency, accuracy; everything else keeps its place, first."""
-    if not hasattr(item, "callspec") or "row" not in item.callspec.params:
+    """Row by row, and within a row effect, latency, accuracy, profile; what compares rows last, all else first."""
+    if not hasattr(item, "callspec"):
         return (-1, 0)
+    if "row" not in item.callspec.params:
+        return (len(order), 0)
     stage = getattr(item, "originalname", "")
     return (order[item.callspec.params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
 
@@ -296,6 +339,8 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
     config.stash[RESULTS] = found
     results.write(run.folder, found)
     results.write_text(run.folder / "summary.md", markdown.summary(found))
+    if run.settings.study:
+        results.write_text(run.folder / "study.md", markdown.study_tables(found))
 
 
 def _anything_judged(config: pytest.Config) -> bool:
@@ -312,7 +357,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     terminalreporter.section("lxbench")
     width = terminalreporter._tw.fullwidth
-    parts = terminal.ending(config.stash[RESULTS], config.stash[COMPARISON], config.stash[UPDATED], run.folder, width)
+    found = config.stash[RESULTS]
+    parts = terminal.ending(found, config.stash[COMPARISON], config.stash[UPDATED], run.folder, width)
+    if run.settings.study:
+        parts = [*terminal.study_tables(found), *parts]
     terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))
 
 

@@ -61,6 +61,12 @@ def bench_gpu(session: nox.Session) -> None:
 
 
 @nox.session
+def study(session: nox.Session) -> None:
+    """Run the rows of the study and write its five tables, its figures beside ours; on a GPU where there is one."""
+    bench(session, "--lx-study")
+
+
+@nox.session
 def baselines(session: nox.Session) -> None:
     """Record missing and moved baselines; red by design, the diff is yours to review and commit."""
     bench(session, "--lx-device", "cpu", "--lx-update", "new,changed")

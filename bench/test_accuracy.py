@@ -1,4 +1,4 @@
-"""WER and CER stay within tolerance of the stored baselines, and every baseline belongs to a variant."""
+"""WER and CER stay within tolerance of the baselines, what is unusable is caught, every baseline has its variant."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ from lxbench.verdict import Verdict
 def test_accuracy(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
     run.transcribe_rest(row)
     expect(row, "accuracy", gate.judge_accuracy(run, row))
+
+
+def test_caught(unusable: str, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
+    row = next((row for row in run.rows if row.id == unusable), None)
+    said = gate.judge_caught(run, row) if row is not None else None
+    if row is None or said is None:
+        pytest.skip("nothing to compare: the row or fp32 was not heard on its clips")
+    expect(row, "usable", said)
 
 
 def test_no_orphans(run: Run) -> None:

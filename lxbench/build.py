@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lxbench import census, models
+from lxbench import card, census, known_failures, models
 from lxbench.errors import StepError
 from lxbench.ladder import Step, Variant
 from lxbench.models import Loaded
@@ -21,14 +21,18 @@ class BuildReport:
     """How a variant was built; travels to the main process and into results.json.
 
     Attributes:
-        seconds: wall time by stage: ``load``, ``steps``, ``warm-up`` (compilation happens there).
+        seconds: wall time by stage: ``load``, ``steps``, ``warm-up`` (compilation happens in the last two).
+        card: the architecture of the model before the steps, see ``card.lines``.
         steps: per step its name and the counts of the census that it changed.
+        loaded: the counts of the model before the steps.
         census: the counts of the finished variant.
         kernels: matrix kernels seen while it transcribed, see ``census.kernels``.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    card: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
+    loaded: dict[str, Any] = field(default_factory=dict)
     census: dict[str, Any] = field(default_factory=dict)
     kernels: dict[str, int] = field(default_factory=dict)
 
@@ -43,17 +47,19 @@ def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], No
         stage: told what begins: ``loading``, a step's name.
 
     Raises:
-        StepError: a step changed nothing.
+        StepError: a step changed nothing, or made what is known to fail.
     """
     report = BuildReport()
     with _timed(report, "load"):
         stage("loading")
         loaded = models.load(folder, device)
     before = census.take(loaded.model)
+    report.card, report.loaded = card.lines(loaded.model), asdict(before)
     with _timed(report, "steps"):
         for step in variant.steps:
             stage(step_name(step))
             loaded.model = step(loaded.model)
+            known_failures.check(loaded.model)
             after = census.take(loaded.model)
             report.steps.append({"name": step_name(step), "changed": _require_change(step, before, after)})
             before = after
@@ -87,7 +93,7 @@ def _require_change(step: Step, before: census.Census, after: census.Census) -> 
     if not changed:
         raise StepError(
             f"step {step_name(step)} changed nothing",
-            expected="a change of module types, types, bytes, zeros, weights, or of what is compiled or wrapped",
+            expected="a change of modules, types, bytes, zeros, weights, or of what is compiled or wrapped",
             command="read the step's code and the model's layers: python -c "
             "\"from lxbench import embedded, models; print(models.load(embedded.restore(), 'cpu').model)\"",
         )

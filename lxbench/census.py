@@ -6,11 +6,26 @@ Silent no-ops are the most common lie of this field: a configuration says int8 w
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-_MATMUL = ("addmm", "aten::mm", "aten::bmm", "quantized::", "mkl::", "mkldnn::", "_scaled_mm", "int8", "int4")
+_MATMUL = (
+    "addmm",
+    "aten::mm",
+    "aten::bmm",
+    "aten::_int_mm",
+    "_scaled_mm",
+    "int8",
+    "int4",
+    "quantized::",
+    "mkl::",
+    "mkldnn::",
+    "onednn::",
+    "torchao::",
+    "bitsandbytes::",
+    "MatMul8bit",
+)
 
 
 @dataclass(frozen=True)
@@ -20,17 +35,15 @@ class Census:
     Attributes:
         modules: how many modules of each class.
         dtypes: how many stored numbers of each type.
-        parameters: how many parameters.
         zeros: how many of them are exactly zero.
         magnitude: sum of their absolute values.
-        size_mib: what the tensors of a saved state dict take.
-        compiled: modules that torch.compile will run.
+        size_mib: what the tensors of a saved state dict take on disk.
+        compiled: what torch.compile will run: modules, and the decoding step.
         wrapped: modules whose ``forward`` or ``generate`` was replaced.
     """
 
     modules: dict[str, int]
     dtypes: dict[str, int]
-    parameters: int
     zeros: int
     magnitude: float
     size_mib: float
@@ -45,45 +58,45 @@ class Census:
 
 def take(model: Any) -> Census:
     """Count a model."""
-    import torch
-
     modules = list(model.modules())
-    parameters = list(model.parameters())
-    tensors = [*parameters, *model.buffers()]
-    norm = torch.linalg.vector_norm
     dtypes: Counter[str] = Counter()
-    for tensor in tensors:
+    zeros, magnitude, size = 0, 0.0, 0
+    for tensor in stored(model.state_dict()):
         dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+        size += tensor.untyped_storage().nbytes()
+        numbers = tensor.int_repr() if tensor.is_quantized else tensor.detach()
+        zeros += numbers.numel() - int(numbers.count_nonzero())
+        magnitude += float(numbers.float().norm(1))
+    generation = getattr(model, "generation_config", None)
     return Census(
         modules=dict(sorted(Counter(map(_class_name, modules)).items())),
         dtypes=dict(dtypes),
-        parameters=sum(tensor.numel() for tensor in parameters),
-        zeros=sum(tensor.numel() - int(tensor.count_nonzero()) for tensor in parameters),
-        magnitude=sum(float(norm(tensor.detach(), 1, dtype=torch.float32)) for tensor in parameters),
-        size_mib=stored_bytes(model.state_dict()) / 2**20,
-        compiled=sum(module._compiled_call_impl is not None for module in modules),
+        zeros=zeros,
+        magnitude=magnitude,
+        size_mib=size / 2**20,
+        compiled=sum(module._compiled_call_impl is not None for module in modules)
+        + (getattr(generation, "compile_config", None) is not None),
         wrapped=sum(not vars(module).keys().isdisjoint({"forward", "generate"}) for module in modules),
     )
 
 
-def stored_bytes(state: Any) -> int:
-    """Bytes of the tensors in a state dict: tied weights once, packed and wrapped ones as they are stored."""
+def stored(state: Any) -> Iterator[Any]:
+    """Yield the tensors of a state dict: tied weights once, packed and wrapped ones as they are stored."""
     import torch
     from torch.utils._pytree import tree_leaves
 
-    storages: dict[int, int] = {}
+    seen: set[int] = set()
 
-    def visit(leaf: Any) -> None:
-        if hasattr(leaf, "__tensor_flatten__"):  # a wrapper subclass, as torchao's: count what it wraps
+    def visit(leaf: Any) -> Iterator[Any]:
+        if hasattr(leaf, "__tensor_flatten__"):  # a wrapper subclass, as torchao's: look at what it wraps
             for name in leaf.__tensor_flatten__()[0]:
-                visit(getattr(leaf, name))
-        elif isinstance(leaf, torch.Tensor):
-            storage = leaf.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+                yield from visit(getattr(leaf, name))
+        elif isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in seen:
+            seen.add(leaf.untyped_storage().data_ptr())
+            yield leaf
 
     for leaf in tree_leaves(state):
-        visit(leaf)
-    return sum(storages.values())
+        yield from visit(leaf)
 
 
 def kernels(call: Callable[[], object]) -> dict[str, int]:

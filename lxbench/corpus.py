@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from lxbench.errors import CorpusError
 
 EMBEDDED = "ivr-ru"
+CALIBRATION = "ivr-ru-calibration"
+_SHIPPED = (EMBEDDED, CALIBRATION)
 SAMPLE_RATE = 16_000
 MAX_SECONDS = 30.0
 _ORDER_SEED = 20260101  # Fixed for good: it decides which clips "the first N" are.
@@ -39,6 +41,7 @@ class Clip:
         text: the reference, as written by people.
         seconds: duration of the audio.
         fingerprint: 16 hexadecimal digits over the samples and the text.
+        audio: 16 hexadecimal digits over the samples alone.
     """
 
     id: str
@@ -46,6 +49,7 @@ class Clip:
     text: str
     seconds: float
     fingerprint: str
+    audio: str
 
 
 @dataclass(frozen=True)
@@ -55,25 +59,30 @@ class Corpus:
     name: str
     clips: tuple[Clip, ...]
 
+    def first(self, count: int) -> Corpus:
+        """The first so many clips; all for 0."""
+        return Corpus(self.name, self.clips[:count]) if count else self
+
     @property
     def fingerprint(self) -> str:
         """16 hexadecimal digits over audio, texts and order."""
         return _digest("\n".join(f"{clip.id} {clip.fingerprint}" for clip in self.clips).encode())
 
 
-def load(spec: str, root: Path, limit: int = 0) -> Corpus:
+def load(spec: str, root: Path, limit: int = 0, texts: bool = True) -> Corpus:
     """Read a corpus and check every clip that will be used.
 
     Args:
         spec: ``ivr-ru``, a folder or a manifest.
         root: the folder that holds the embedded corpora.
         limit: keep the first so many clips of the fixed order; 0 keeps all.
+        texts: whether every clip must have a reference text.
 
     Raises:
         CorpusError: it is not there, or clips are damaged, empty, silent, too long or without a text; the
             message names every bad clip.
     """
-    path = root / spec if spec == EMBEDDED else Path(spec)
+    path = root / spec if spec in _SHIPPED else Path(spec)
     entries = list(_entries(path, spec))
     if not entries:
         raise CorpusError(f"corpus {spec} has no clips", expected=_EXPECTED, command=f"ls -l {path}")
@@ -84,16 +93,34 @@ def load(spec: str, root: Path, limit: int = 0) -> Corpus:
     faults: list[str] = []
     for id, file, text, where in chosen:
         try:
+            if texts and not text.strip():
+                raise ValueError("empty reference text")
             clips.append(_check(id, file, text))
         except ValueError as error:
             faults.append(f"{where}: {id}: {error}")
     if faults:
         raise CorpusError(
             f"{len(faults)} of {len(chosen)} clips of corpus {spec} cannot be used:\n    " + "\n    ".join(faults),
-            expected="readable audio of at most 30 s with a reference text for every clip",
+            expected="readable audio of at most 30 s" + (" with a reference text for every clip" if texts else ""),
             command=f"ls -l {path}  # mend or remove the clips above",
         )
-    return Corpus(spec if spec == EMBEDDED else _name(path), tuple(clips))
+    return Corpus(spec if spec in _SHIPPED else _name(path), tuple(clips))
+
+
+def check_disjoint(calibration: Corpus, benchmark: Corpus) -> None:
+    """Refuse to calibrate on what is measured: the result would flatter the variant.
+
+    Raises:
+        CorpusError: naming every recording that both have.
+    """
+    measured = {clip.audio for clip in benchmark.clips}
+    if shared := [clip.id for clip in calibration.clips if clip.audio in measured]:
+        raise CorpusError(
+            f"{len(shared)} clips of the calibration corpus {calibration.name} are in the benchmark corpus "
+            f"{benchmark.name} too: {', '.join(shared)}",
+            expected="recordings to calibrate on that are not measured",
+            command="nox -s bench-cpu  # calibrates on ivr-ru-calibration",
+        )
 
 
 def check_texts(corpus: Corpus, normalize: Callable[[str], str]) -> None:
@@ -206,8 +233,6 @@ def _text(path: Path) -> str:
 
 
 def _check(id: str, path: Path, text: str) -> Clip:
-    if not text.strip():
-        raise ValueError("empty reference text")
     if not path.is_file():
         raise ValueError(f"no file {path}")
     audio = read_audio(path)
@@ -220,7 +245,8 @@ def _check(id: str, path: Path, text: str) -> Clip:
         raise ValueError("silent audio")
     if seconds > MAX_SECONDS:
         raise ValueError(f"{seconds:.1f} s of audio, more than the {MAX_SECONDS:.0f} s of one window")
-    return Clip(id, path, text, seconds, _digest(audio.tobytes() + text.encode()))
+    samples = audio.tobytes()
+    return Clip(id, path, text, seconds, _digest(samples + text.encode()), _digest(samples))
 
 
 def _digest(data: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lxbench import baselines, machine, verdict
@@ -18,7 +19,7 @@ def judge_effect(row: Row) -> Verdict:
     if row.crash or row.report is None:
         return Verdict(Word.CRASHED, row.crash)
     wanted, seen = row.variant.runs, row.report.kernels
-    if wanted and wanted not in seen:
+    if wanted and not any(fnmatchcase(kernel, wanted) for kernel in seen):
         some = ", ".join(list(seen)[:6])
         return Verdict(Word.CRASHED, f"it never ran {wanted!r}; while transcribing it ran {some}")
     steps = ", ".join(step["name"] for step in row.report.steps) or "no steps"
@@ -29,6 +30,12 @@ def judge_speed(run: Run, row: Row) -> Verdict:
     """Compare the ratio to fp32 with the baseline's."""
     if row.crash or row.speed_crash:
         return Verdict(Word.CRASHED, row.crash or row.speed_crash)
+    if row.usage is not None and row.usage.compilations:
+        return Verdict(
+            Word.CRASHED,
+            f"torch compiled {row.usage.compilations} more graphs while clips were timed: "
+            "an input changed its shape after the warm-up",
+        )
     if (identity := _judge_identity(run, row)) is not None:
         return identity
     assert row.baseline is not None
@@ -61,6 +68,27 @@ def judge_usable(run: Run) -> None:
             row.usable = verdict.usable(row.counts, reference)
 
 
+def judge_profile(row: Row) -> Verdict:
+    """Whether encoder and decoder could be profiled; names the operator on top of each."""
+    if row.crash or not row.profiles:
+        return Verdict(Word.CRASHED, row.crash or "it was not profiled")
+    tops = {part: (*taken.kernels, *taken.operators) for part, taken in row.profiles.items()}
+    if idle := [part for part, operators in tops.items() if not operators]:
+        return Verdict(Word.CRASHED, f"the profile of the {' and the '.join(idle)} is empty")
+    return Verdict(Word.PASS, "; ".join(f"{part}: {top[0].name} {top[0].share:.0%}" for part, top in tops.items()))
+
+
+def judge_caught(run: Run, row: Row) -> Verdict | None:
+    """Whether a row that is declared unusable is still caught; None where fp32 was not heard on its clips."""
+    reference = row.counts_of(run.reference_said)
+    if not row.complete or reference is None:
+        return None
+    text = f"WER {row.counts.wer:.4f}, fp32 {reference.wer:.4f}, margin {verdict.USABLE_MARGIN:.4f}"
+    if verdict.usable(row.counts, reference):
+        return Verdict(Word.REGRESSED, f"declared unusable and not caught: {text}")
+    return Verdict(Word.PASS, f"unusable, as declared: {text}")
+
+
 def _judge_identity(run: Run, row: Row) -> Verdict | None:
     if row.baseline_error:
         return Verdict(Word.STALE, row.baseline_error)
@@ -91,7 +119,7 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
     """
     if row.word is Word.CRASHED or not row.complete:
         return None
-    if row.report is None or row.seconds is None or row.peak_mib is None:
+    if row.report is None or row.seconds is None or row.usage is None:
         return None
     raw = row.raw_counts
     return Baseline(
@@ -105,7 +133,7 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         raw_wer=raw.wer,
         raw_cer=raw.cer,
         size_mib=row.report.census["size_mib"],
-        speed=Speed(row.ratio, row.seconds, row.peak_mib, machine.lasting(run.machine)),
+        speed=Speed(row.ratio, row.seconds, row.usage.peak_mib, machine.lasting(run.machine)),
         versions=machine.versions(),
         recorded=today,
     )

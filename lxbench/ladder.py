@@ -29,7 +29,12 @@ class Variant:
         devices: where it runs.
         steps: plain functions model -> model, applied in order.
         summary: one line for people.
-        runs: a kernel that must be seen while it transcribes, such as ``addmm bfloat16``; see ``census.kernels``.
+        runs: a kernel that must be seen while it transcribes, such as ``addmm bfloat16``, ``*`` for any letters; see
+            ``census.kernels``.
+        elsewhere: why it does not run on the other devices, in a few words for the table.
+        clips: only the first so many clips of the corpus's fixed order; 0 for all.
+        unusable: the row is here to be caught: should it ever count as usable, that is red.
+        study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
         build_limit_s: seconds without a sign of life until loading, a step or the warm-up counts as hung.
         clip_limit_s: seconds until one clip counts as hung.
@@ -40,6 +45,10 @@ class Variant:
     steps: tuple[Step, ...] = ()
     summary: str = ""
     runs: str = ""
+    elsewhere: str = "not for this device"
+    clips: int = 0
+    unusable: bool = False
+    study: bool = False
     tolerance: Tolerance = field(default_factory=Tolerance)
     build_limit_s: float = 600.0
     clip_limit_s: float = 120.0

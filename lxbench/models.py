@@ -96,7 +96,9 @@ def load(folder: Path, device: str) -> Loaded:
         WhisperForConditionalGeneration,
         WhisperTokenizer,
     )
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()  # Files that are there load in a second.
     model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     generation = model.generation_config
     loaded = Loaded(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import machine, score
+from lxbench.profile import Profile
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.score import Counts
@@ -41,6 +42,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
             "spec": run.source.spec,
             "name": run.source.name,
             "fingerprint": run.source.fingerprint,
+            "card": next((row.report.card for row in run.rows if row.report is not None), None),
         },
         "corpus": {
             "name": run.corpus.name,
@@ -56,10 +58,13 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
                 for clip in clips
             ],
         },
+        "calibration": {"name": run.calibration.name, "fingerprint": run.calibration.fingerprint},
         "machine": run.machine,
         "versions": machine.versions(),
         "harness": _harness(wall_s, run.waited),
         "rows": [row_values(run, row) for row in sorted(run.rows, key=lambda row: run.ladder.index(row.variant))],
+        "absent": [{"variant": variant.name, "why": variant.elsewhere} for variant in run.absent],
+        "order": [variant.name for variant in run.ladder],
         "orphans": [str(path) for path in run.orphans],
         "notes": run.notes,
     }
@@ -112,17 +117,21 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "verdict": str(row.word) if row.verdicts else None,
         "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
         "usable": row.usable,
+        "declared_unusable": row.variant.unusable,
         "complete": row.complete,
         **_rates(counts),
         "raw": _rates(raw),
         "counts": asdict(counts),
         "seconds": seconds,
         "ratio": None if ratio is None else asdict(ratio),
-        "peak_mib": row.peak_mib,
+        "peak_mib": None if row.usage is None else row.usage.peak_mib,
         "size_mib": None if row.report is None else row.report.census["size_mib"],
         "finished_s": row.finished_s,
         "crash": row.crash or row.speed_crash or None,
-        "build": None if row.report is None else asdict(row.report),
+        "build": None if row.report is None else _without(asdict(row.report), "card"),
+        "warnings": [] if row.usage is None else list(row.usage.warnings),
+        "compilations": None if row.usage is None else row.usage.compilations,
+        "profile": {part: _profile(run, taken) for part, taken in row.profiles.items()},
         "baseline": None if row.baseline is None else _baseline(run, row),
         "clips": [
             {
@@ -136,6 +145,14 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
             for record in row.records
         ],
     }
+
+
+def _without(values: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
+
+
+def _profile(run: Run, taken: Profile) -> dict[str, Any]:
+    return {**asdict(taken), "trace": str(taken.trace.relative_to(run.folder))}
 
 
 def _baseline(run: Run, row: Row) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from lxbench.baselines import Baseline, ClipRecord
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.ladder import Variant
+from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
 from lxbench.stats import MIN_CLIPS, Interval, speed_ratio
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
+from lxbench.worker import Usage
 
 
 def row_id(variant: Variant, device: str) -> str:
@@ -26,6 +28,7 @@ class Row:
     """What is known of one variant.
 
     Attributes:
+        corpus: the clips of this row: all of the run's, or the first so many.
         is_reference: whether this is fp32, which the others are held against.
         report: how it was built; None where that failed.
         crash: why it died; empty where it did not.
@@ -33,11 +36,12 @@ class Row:
         transcripts: by clip id, in the corpus's order.
         reference_seconds: seconds of fp32 on the same clips beside this variant; empty for fp32 itself.
         timed: whether every clip was timed.
-        peak_mib: peak memory of the worker while it transcribed.
+        usage: memory, compilations and warnings of the worker while it transcribed; None where it did not finish.
+        profiles: of ``encoder`` and ``decoder``, where asked for.
         usable: whether WER is within the margin of fp32's in this run; None where fp32 was not heard.
         baseline: what is stored; None where there is nothing.
         baseline_error: why what is stored cannot be read.
-        verdicts: by what was judged: ``effect``, ``speed``, ``accuracy``.
+        verdicts: by what was judged: ``effect``, ``speed``, ``accuracy``, ``profile``, ``usable``.
         finished_s: seconds from the start of the run to this row's last verdict.
     """
 
@@ -52,7 +56,8 @@ class Row:
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     reference_seconds: dict[str, float] = field(default_factory=dict)
     timed: bool = False
-    peak_mib: float | None = None
+    usage: Usage | None = None
+    profiles: dict[str, Profile] = field(default_factory=dict)
     usable: bool | None = None
     baseline: Baseline | None = None
     baseline_error: str = ""

@@ -36,6 +36,7 @@ class Run:
         settings: what was asked for.
         source: the resolved model.
         corpus: the checked clips.
+        calibration: clips that steps may look at.
         rows: the ladder.
         folder: this run's folder under ``results/``.
         watcher: told how it gets on.
@@ -43,6 +44,7 @@ class Run:
     Attributes:
         rows: what was measured, in order.
         reference_said: what fp32 said in this run, by clip id.
+        absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
         notes: remarks for people.
         orphans: baselines that no variant owns, once looked for.
     """
@@ -52,15 +54,17 @@ class Run:
         settings: Settings,
         source: ModelSource,
         corpus: Corpus,
+        calibration: Corpus,
         rows: Ladder,
         folder: Path,
         watcher: Watcher,
     ) -> None:
-        self.settings, self.source, self.corpus = settings, source, corpus
+        self.settings, self.source, self.corpus, self.calibration = settings, source, corpus, calibration
         self.ladder, self.folder, self.watcher = rows, folder, watcher
         self.machine = machine.describe(settings.threads)
         self.rows: list[Row] = []
         self.reference_said: dict[str, Transcript] = {}
+        self.absent: list[Variant] = []
         self.notes: list[str] = []
         self.orphans: list[Path] = []
         self._reference: Worker | None = None
@@ -75,7 +79,8 @@ class Run:
     def start(self, variant: Variant) -> Row:
         """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row."""
         normalizer = score.normalizer_for(self.settings.language)
-        row = Row(variant, self.settings.device, variant is self.ladder[0], self.corpus, normalizer)
+        corpus = self.corpus.first(variant.clips)
+        row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, normalizer)
         self.rows.append(row)
         try:
             row.baseline = baselines.read(self.baseline_path(variant.name))
@@ -106,7 +111,7 @@ class Run:
             return
         worker = self._workers[row.id]
         reference = None if row.is_reference else self._reference
-        pairing = Pairing(worker, reference, self.corpus.clips, self._heard(row))
+        pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row))
         try:
             if reference is not None:
                 reference.ready(lambda text: self.watcher.stage(row_id(self.ladder[0], row.device), text))
@@ -114,10 +119,10 @@ class Run:
                 pairing.target,
                 setup=pairing.setup,
                 teardown=pairing.teardown,
-                rounds=len(self.corpus.clips),
+                rounds=len(row.corpus.clips),
                 iterations=1,
             )
-            row.peak_mib = worker.peak_mib()
+            row.usage = worker.usage()
             row.timed = True
         except CrashError as crash:
             if worker.crashed:
@@ -132,13 +137,24 @@ class Run:
         """Transcribe the clips that were not timed: all of them where timing is off."""
         worker, heard = self._workers[row.id], self._heard(row)
         with _crash_kept(row):
-            for clip in self.corpus.clips:
+            for clip in row.corpus.clips:
                 if clip.id not in row.transcripts and not row.crash:
                     worker.prepare(clip)
                     row.transcripts[clip.id] = worker.transcribe()
                     heard(clip, row.transcripts[clip.id])
+            if row.usage is None and not row.crash:
+                row.usage = worker.usage()
         if row.is_reference:
             self._remember_reference(row.transcripts)
+
+    def profile(self, row: Row) -> None:
+        """Profile the first clip, after all that is timed."""
+        worker = self._workers[row.id]
+        with _crash_kept(row):
+            if not row.crash:
+                worker.prepare(row.corpus.clips[0])
+                self.watcher.stage(row.id, "profiling")
+                row.profiles = worker.profile(self.folder / "profiles" / row.id)
 
     @property
     def baseline_folder(self) -> Path:
@@ -159,6 +175,7 @@ class Run:
             threads=self.settings.threads,
             language=self.settings.language,
             warm_up=self.corpus.clips[0].path,
+            calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
         )
         worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
@@ -166,7 +183,7 @@ class Run:
         return worker
 
     def _heard(self, row: Row) -> Callable[[Clip, Transcript], None]:
-        numbers = {clip.id: number for number, clip in enumerate(self.corpus.clips, 1)}
+        numbers = {clip.id: number for number, clip in enumerate(row.corpus.clips, 1)}
         return lambda clip, said: self.watcher.clip(row.id, numbers[clip.id], len(numbers), said.text)
 
     def _remember_reference(self, said: Mapping[str, Transcript]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from lxbench.corpus import CALIBRATION
 from lxbench.errors import UsageError
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -22,12 +23,15 @@ class Settings:
         device: ``cpu`` or ``cuda``; ``auto`` is already decided.
         model: SPEC of the model.
         corpus: SPEC of the corpus.
+        calibration: SPEC of the corpus that steps may look at.
         language: Whisper's code of the spoken language.
         clips: how many clips of the corpus's fixed order; 0 means all.
         baselines: the folder of stored baselines.
         update: which baselines this run may write or delete.
         results: where every run leaves its folder.
         variants: a Python file with further rows, or None.
+        profile: whether every row is profiled.
+        study: whether the rows of the study are run, and its tables written.
         timing: whether latency is measured (not ``--benchmark-disable``).
         threads: compute threads of every worker.
     """
@@ -40,7 +44,10 @@ class Settings:
     baselines: Path
     update: frozenset[str]
     results: Path
+    calibration: str = CALIBRATION
     variants: Path | None = None
+    profile: bool = False
+    study: bool = False
     timing: bool = True
     threads: int = 1
 

@@ -40,24 +40,48 @@ def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Tra
     """
     import torch
 
-    model = loaded.model
-    synchronize(model.device)
+    device = loaded.model.device
+    synchronize(device)
     start = time.perf_counter()
     with torch.inference_mode():
-        features = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-        ids = model.generate(
-            features.to(model.device, model.dtype),
-            logits_processor=[_Suppression(loaded)],
-            num_beams=1,
-            do_sample=False,
-            return_timestamps=False,
-            **_prompt(model, language),
-        )[0].tolist()
+        ids = _generate(loaded, language, input_features=extract(loaded, audio))
     text = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
-    synchronize(model.device)
+    synchronize(device)
     seconds = time.perf_counter() - start
     special = set(loaded.tokenizer.all_special_ids)
     return Transcript(text, sum(id not in special for id in ids), seconds)
+
+
+def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
+    """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type."""
+    features = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+    return features.to(loaded.model.device, loaded.model.dtype)
+
+
+def encode(loaded: Loaded, features: Any) -> Any:
+    """The encoder alone, as ``generate`` calls it; for profiles."""
+    output = loaded.model.get_encoder()(features, return_dict=True)
+    synchronize(loaded.model.device)
+    return output
+
+
+def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
+    """Greedy decoding alone, from the encoder's output; for profiles."""
+    ids = _generate(loaded, language, encoder_outputs=hidden)
+    synchronize(loaded.model.device)
+    return ids
+
+
+def _generate(loaded: Loaded, language: str, **inputs: Any) -> list[int]:
+    ids: list[int] = loaded.model.generate(
+        **inputs,
+        logits_processor=[_Suppression(loaded)],
+        num_beams=1,
+        do_sample=False,
+        return_timestamps=False,
+        **_prompt(loaded.model, language),
+    )[0].tolist()
+    return ids
 
 
 class _Suppression:

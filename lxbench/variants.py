@@ -1,38 +1,114 @@
 """The ladder, read from top to bottom. To add a row: one step function if none fits, one line here."""
 
-from lxbench.ladder import ALL, CPU, Variant, ladder
-from lxbench.steps.compile import compile_encoder
+import math
+
+from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
+from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.precision import autocast, cast
-from lxbench.steps.quantize import quantize_dynamic
+from lxbench.steps.prune import prune_l2, prune_magnitude
+from lxbench.steps.quantize import (
+    bitsandbytes_int8,
+    bitsandbytes_nf4,
+    quantize_dynamic,
+    quantize_static,
+    torchao_a8w4,
+    torchao_a8w8,
+)
+from lxbench.verdict import Tolerance
+
+# What a destroyed model says is noise, and so is the time it takes: that it is caught is what is gated.
+NOISE = Tolerance(wer=math.inf, cer=math.inf, speed=1.0)
+DYNAMIC = "quantized::linear_dynamic float32"
+CPU_ALONE = "its kernels are for CPUs"
 
 VARIANTS = ladder(
-    Variant("fp32", ALL, summary="the model as loaded", runs="addmm float32"),
+    Variant("fp32", ALL, (), "the model as loaded", runs="addmm float32"),
+    # Precision and compilation: the same numbers, or shorter ones.
+    Variant("bf16", ALL, (cast("bfloat16"),), "weights and activations in bfloat16", runs="addmm bfloat16"),
+    Variant("autocast", ALL, (autocast("bfloat16"),), "matrix products in bfloat16", runs="addmm bfloat16"),
     Variant(
-        "bf16",
-        ALL,
-        steps=(cast("bfloat16"),),
-        summary="weights and activations in bfloat16",
-        runs="addmm bfloat16",
-    ),
-    Variant(
-        "autocast",
-        CPU,
-        steps=(autocast("bfloat16"),),
-        summary="float32 weights, matrix products in bfloat16",
-        runs="addmm bfloat16",
-    ),
-    Variant(
-        "ptq-dynamic",
-        CPU,
-        steps=(quantize_dynamic,),
-        summary="int8 weights, activations quantized on the fly",
-        runs="quantized::linear_dynamic float32",
+        "autocast-fp16",
+        CUDA,
+        (autocast("float16"),),
+        "matrix products in float16",
+        runs="addmm float16",
+        elsewhere="float16 autocast is for GPUs",
     ),
     Variant(
         "compile",
-        CPU,
-        steps=(compile_encoder,),
-        summary="the encoder through torch.compile",
+        ALL,
+        (compile_encoder, compile_decoding),
+        "encoder and decoding step through torch.compile, static cache",
         runs="Torch-Compiled Region",
+    ),
+    # Quantization: integers for weights, and for activations where the kernels can.
+    Variant("ptq-dynamic", CPU, (quantize_dynamic,), "dynamic int8", runs=DYNAMIC, elsewhere=CPU_ALONE),
+    Variant(
+        "ptq-static",
+        CPU,
+        (quantize_static,),
+        "static int8 encoder, ranges from calibration clips, compiled",
+        runs="onednn::qlinear_pointwise*int8*",
+        elsewhere="its kernels are for x86 CPUs",
+    ),
+    Variant("bnb-int8", ALL, (bitsandbytes_int8,), "bitsandbytes LLM.int8", runs="MatMul8bit*int8*"),
+    Variant("bnb-nf4", ALL, (bitsandbytes_nf4,), "bitsandbytes NF4", runs="bitsandbytes::*4bit*uint8*"),
+    Variant("ao-a8w8", ALL, (torchao_a8w8,), "torchao Int8A-Int8W", runs="_int_mm int8"),
+    Variant("ao-a8w8-compile", ALL, (torchao_a8w8, compile_encoder), "its encoder compiled", runs="_int_mm int8"),
+    Variant("ao-a8w4", ALL, (torchao_a8w4,), "torchao Int8A-Int4W", runs="torchao::dequantize_affine*int8"),
+    Variant(
+        "ao-a8w4-compile",
+        ALL,
+        (torchao_a8w4, compile_encoder, compile_decoding),
+        "compiled",
+        runs="Torch-Compiled Region",
+    ),
+    # Pruning by masks: how much may go before the words do. The sweep over shares is in the study alone.
+    *(
+        Variant(f"prune-magnitude-{percent}", ALL, (prune_magnitude(percent / 100),), clips=24, study=True)
+        for percent in (95, 90)
+    ),
+    Variant("prune-magnitude", ALL, (prune_magnitude(0.81),), "the largest 81 % kept", runs="addmm float32"),
+    Variant("prune-magnitude-70", ALL, (prune_magnitude(0.70),), clips=24, study=True),
+    *(
+        Variant(
+            f"prune-magnitude-{percent}",
+            ALL,
+            (prune_magnitude(percent / 100),),
+            clips=8,
+            unusable=True,
+            study=True,
+            tolerance=NOISE,
+        )
+        for percent in (60, 50)
+    ),
+    Variant(
+        "prune-l2",
+        ALL,
+        (prune_l2(0.81),),
+        "the 81 % of outputs with the largest norm kept: destroyed",
+        runs="addmm float32",
+        clips=8,
+        unusable=True,
+        tolerance=NOISE,
+    ),
+    # The study's combination, step by step.
+    Variant("p", CPU, (prune_magnitude(0.81),), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),
+    Variant("q", CPU, (quantize_dynamic,), "quantized", runs=DYNAMIC, elsewhere=CPU_ALONE),
+    Variant(
+        "q+p",
+        CPU,
+        (prune_magnitude(0.81), quantize_dynamic),
+        "pruned, then quantized",
+        runs=DYNAMIC,
+        elsewhere=CPU_ALONE,
+    ),
+    Variant(
+        "q+p+c",
+        CPU,
+        (prune_magnitude(0.81), quantize_dynamic, compile_encoder),
+        "pruned, quantized, encoder compiled",
+        runs=DYNAMIC,
+        elsewhere=CPU_ALONE,
     ),
 )

@@ -157,8 +157,12 @@ def judge_speed(
 
 
 def usable(variant: Counts, reference: Counts, margin: float = USABLE_MARGIN) -> bool:
-    """Whether a variant's WER is not worse than the reference's, same clips, by more than the margin."""
-    return variant.wer - reference.wer <= margin + _ROUNDING
+    """Whether a variant's WER is not worse than the reference's, same clips, by more than the margin.
+
+    One word is never enough to say no: on fewer than 100 words it is more than the margin.
+    """
+    allowed = max(margin * reference.words, 1.0)
+    return variant.word_edits - reference.word_edits <= allowed + _ROUNDING
 
 
 def counts_on(baseline: Baseline, clips: Iterable[ClipRecord]) -> Counts:

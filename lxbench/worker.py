@@ -22,10 +22,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lxbench import ladder
+from lxbench import calibration, ladder, noise, profile
 from lxbench.build import BuildReport, build, warm_up
 from lxbench.corpus import Clip, read_audio
 from lxbench.errors import LxbenchError
+from lxbench.profile import Profile
 from lxbench.transcribe import Transcript, transcribe
 
 # Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
@@ -50,7 +51,23 @@ class Job:
     threads: int
     language: str
     warm_up: Path
+    calibration: tuple[Path, ...]
     log: Path
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a worker has used and said since it was warm.
+
+    Attributes:
+        peak_mib: peak memory: resident set on CPU, allocated on CUDA.
+        compilations: graphs that torch compiled meanwhile; any spoils the timing.
+        warnings: what libraries warned of since the worker began, known noise left out.
+    """
+
+    peak_mib: float
+    compilations: int
+    warnings: tuple[str, ...]
 
 
 class CrashError(LxbenchError):
@@ -122,10 +139,15 @@ class Worker:
         transcript: Transcript = self._ask(("transcribe", None))
         return transcript
 
-    def peak_mib(self) -> float:
-        """Peak memory since the variant was warm: resident set on CPU, allocated on CUDA."""
-        peak: float = self._ask(("peak", None))
-        return peak
+    def usage(self) -> Usage:
+        """What the worker has used and said since it was warm."""
+        usage: Usage = self._ask(("usage", None))
+        return usage
+
+    def profile(self, stem: Path) -> dict[str, Profile]:
+        """Profile the prepared clip, see ``profile.take``."""
+        profiles: dict[str, Profile] = self._ask(("profile", stem))
+        return profiles
 
     def stop(self) -> None:
         """End the worker, whatever it is doing."""
@@ -203,15 +225,18 @@ def _serve(connection: Connection, job: Job) -> None:
 
 
 def _answer_requests(connection: Connection, job: Job) -> None:
+    listener = noise.listen()
     import torch
 
     torch.set_num_threads(job.threads)
     variant = ladder.find(ladder.load(job.variants), job.variant)
-    loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
+    with calibration.clips(job.calibration):
+        loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
     connection.send(("built", None))
     connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     _reset_peak(job.device)
+    compiled = _compiled_graphs()
     connection.send(("ready", report))
     audio = None
     while True:
@@ -222,8 +247,12 @@ def _answer_requests(connection: Connection, job: Job) -> None:
         elif request == "transcribe":
             assert audio is not None
             connection.send(("transcript", transcribe(loaded, audio, job.language)))
+        elif request == "profile":
+            assert audio is not None
+            connection.send(("profiles", profile.take(loaded, audio, job.language, value)))
         else:
-            connection.send(("peak", _peak_mib(job.device)))
+            usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, tuple(listener.heard))
+            connection.send(("usage", usage))
 
 
 def _redirect(log: Path) -> None:
@@ -241,6 +270,12 @@ def _tail(log: Path, lines: int = 3) -> str:
     except OSError:
         return ""
     return "\n    ".join([line for line in text.splitlines() if line.strip()][-lines:])
+
+
+def _compiled_graphs() -> int:
+    """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
 def _reset_peak(device: str) -> None:

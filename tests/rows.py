@@ -5,13 +5,17 @@ The environment variable ``LXBENCH_TEST_HARM`` decides what the row ``harmed`` s
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import signal
 import time
+import warnings
 from typing import Any
 
 from lxbench.ladder import CPU, Step, Variant
 from lxbench.steps.precision import cast
+from lxbench.variants import NOISE
 
 HARM = os.environ.get("LXBENCH_TEST_HARM", "")
 
@@ -76,6 +80,31 @@ def slow_down(model: Any) -> Any:
     return model
 
 
+def compile_again(model: Any) -> Any:
+    """Recompile at every clip: a shape that is never the same."""
+    import torch
+
+    plain, sizes = model.model.encoder.forward, itertools.count(1)
+    add = torch.compile(lambda x: x + 1, backend="eager", dynamic=False)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        add(torch.ones(next(sizes)))
+        return plain(*args, **kwargs)
+
+    model.model.encoder.forward = forward
+    return model
+
+
+def warn_and_cast(model: Any) -> Any:
+    """Say what a user should hear, and the noise that a user should not."""
+    warnings.warn("the scales of this model look odd", stacklevel=2)
+    logging.getLogger("torchao").warning("these weights were not quantized")
+    logging.getLogger("torchao").warning(
+        "Failed to load /x/torchao/_C_cutlass_90a.abi3.so: Could not load this library"
+    )
+    return cast("bfloat16")(model)
+
+
 _HARMS: dict[str, tuple[Step, ...]] = {"": (), "accuracy": (scale_a_layer,), "speed": (slow_down,)}
 
 VARIANTS = (
@@ -86,5 +115,9 @@ VARIANTS = (
     Variant("hangs-later", CPU, steps=(hang_later,), clip_limit_s=5),
     Variant("nothing", CPU, steps=(change_nothing,)),
     Variant("pretends", CPU, steps=(cast("bfloat16"),), runs="addmm int8"),
+    Variant("recompiles", CPU, steps=(compile_again,)),
+    Variant("warns", CPU, steps=(warn_and_cast,)),
+    Variant("ruined", CPU, steps=(cast("bfloat16"), scale_a_layer), unusable=True, clips=2, tolerance=NOISE),
+    Variant("harmless", CPU, steps=(cast("bfloat16"),), unusable=True),
     Variant("harmed", CPU, steps=(cast("bfloat16"), *_HARMS[HARM])),
 )

@@ -174,3 +174,20 @@ def test_clips_in_folders_keep_apart(small_corpus: Path) -> None:
     lines = [json.dumps({"file_name": f"{name}/x.flac", "transcription": "раз"}) for name in ("a", "b")]
     (small_corpus / "metadata.jsonl").write_text("\n".join(lines))
     assert {clip.id for clip in corpus.load(str(small_corpus), CORPORA).clips} == {"a/x", "b/x"}
+
+
+def test_recordings_to_calibrate_on_need_no_texts(small_corpus: Path) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    names = [json.loads(line)["file_name"] for line in listing.read_text("utf-8").splitlines()]
+    listing.write_text("".join(json.dumps({"file_name": name}) + "\n" for name in names), "utf-8")
+    with pytest.raises(CorpusError, match="empty reference text"):
+        corpus.load(str(small_corpus), CORPORA)
+    assert len(corpus.load(str(small_corpus), CORPORA, texts=False).clips) == 3
+
+
+def test_the_shipped_calibration_corpus_shares_no_recording_with_the_benchmark() -> None:
+    calibration, benchmark = (corpus.load(name, CORPORA) for name in ("ivr-ru-calibration", "ivr-ru"))
+    corpus.check_disjoint(calibration, benchmark)
+    assert (calibration.name, len(calibration.clips)) == ("ivr-ru-calibration", 24)
+    with pytest.raises(CorpusError, match="2 clips of the calibration corpus ivr-ru are in the benchmark corpus"):
+        corpus.check_disjoint(benchmark.first(2), benchmark)

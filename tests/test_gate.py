@@ -12,11 +12,13 @@ from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.ladder import CPU, Variant
 from lxbench.models import ModelSource
+from lxbench.profile import Operator, Profile
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
+from lxbench.worker import Usage
 from tests.samples import MODEL
 from tests.suite import CORPORA
 
@@ -38,11 +40,11 @@ def make_run(folder: Path, clips: Corpus, *update: str) -> Run:
         "cpu", "embedded", "ivr-ru", "ru", 4, folder / "baselines", frozenset(update), folder / "results", threads=2
     )
     source = ModelSource("embedded", "whisper-base", folder, MODEL)
-    return Run(settings, source, clips, (FP32, BF16), folder / "results" / "now", Silent())
+    return Run(settings, source, clips, clips.first(1), (FP32, BF16), folder / "results" / "now", Silent())
 
 
 def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: int = 0) -> Row:
-    row = Row(variant, "cpu", variant is FP32, run.corpus, score.RUSSIAN, timed=True, peak_mib=900.0)
+    row = Row(variant, "cpu", variant is FP32, run.corpus, score.RUSSIAN, timed=True, usage=Usage(900.0, 0, ()))
     row.report = BuildReport(census={"size_mib": 138.5}, kernels={variant.runs: 1})
     for number, clip in enumerate(run.corpus.clips):
         row.transcripts[clip.id] = Transcript(
@@ -152,3 +154,35 @@ def test_a_reference_that_contradicts_itself_is_noted(tmp_path: Path, clips: Cor
     assert run.notes == []
     run._remember_reference({first.id: replace(said, text="два")})
     assert run.notes == [f"fp32 said two things to clip {first.id}: 'раз', then 'два'"]
+
+
+def test_a_graph_compiled_while_clips_were_timed_spoils_the_speed(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips)
+    row = make_row(run)
+    row.usage = Usage(900.0, 2, ())
+    said = gate.judge_speed(run, row)
+    assert said.word is Word.CRASHED
+    assert "torch compiled 2 more graphs while clips were timed" in said.text
+
+
+def test_a_declared_wreck_must_be_caught(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips)
+    wreck, harmless = make_row(run, wrong=4), make_row(run)
+    assert gate.judge_caught(run, wreck) is None  # fp32 was not heard yet
+    run.reference_said = {clip.id: Transcript(clip.text, 5, 1.0) for clip in clips.clips}
+    caught, missed = gate.judge_caught(run, wreck), gate.judge_caught(run, harmless)
+    assert caught is not None
+    assert caught.word is Word.PASS
+    assert missed is not None
+    assert missed.word is Word.REGRESSED
+    assert missed.text.startswith("declared unusable and not caught: WER 0.0000, fp32 0.0000")
+
+
+def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
+    row = make_row(make_run(tmp_path, clips))
+    assert gate.judge_profile(row).word is Word.CRASHED
+    top = (Operator("aten::addmm", 0.44, 130.0, 36),)
+    row.profiles = {"encoder": Profile(top, (), tmp_path), "decoder": Profile((), (), tmp_path)}
+    assert gate.judge_profile(row).text == "the profile of the decoder is empty"
+    row.profiles["decoder"] = Profile(top, (Operator("fmha", 0.5, 1.0, 1),), tmp_path)
+    assert gate.judge_profile(row) == Verdict(Word.PASS, "encoder: aten::addmm 44%; decoder: fmha 50%")

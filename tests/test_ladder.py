@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import ladder
+from lxbench import ladder, study
 from lxbench.errors import UsageError
 from lxbench.ladder import ALL, CPU, Variant
 from lxbench.variants import VARIANTS
@@ -21,7 +21,20 @@ def test_the_ladder_begins_with_the_reference() -> None:
 
 
 def test_every_row_says_what_it_is_and_what_must_be_seen_running() -> None:
-    assert all(variant.summary and variant.runs for variant in VARIANTS)
+    assert all(variant.summary and variant.runs for variant in VARIANTS if not variant.study)
+
+
+def test_a_row_that_a_device_lacks_says_why() -> None:
+    reasons = {variant.name: variant.elsewhere for variant in VARIANTS if variant.devices != ALL}
+    assert reasons
+    assert Variant("x", CPU).elsewhere not in reasons.values()
+
+
+def test_the_study_knows_its_rows() -> None:
+    names = {variant.name for variant in VARIANTS}
+    assert names >= study.ROWS
+    assert {variant.name for variant in VARIANTS if variant.study} <= study.ROWS
+    assert names - study.ROWS == {"bf16"}
 
 
 @pytest.mark.parametrize("name", ["FP16", "a b", "", "a_b", "a/b", "ф"])
@@ -42,9 +55,9 @@ def test_the_first_row_has_no_steps(rows: tuple[Variant, ...]) -> None:
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match=r"no variant is called 'q'") as raised:
-        ladder.find(VARIANTS, "q")
-    assert "fp32, bf16, autocast, ptq-dynamic, compile" in str(raised.value)
+    with pytest.raises(UsageError, match=r"no variant is called 'x'") as raised:
+        ladder.find(VARIANTS, "x")
+    assert "fp32, bf16, autocast, autocast-fp16, compile, ptq-dynamic" in str(raised.value)
 
 
 def test_rows_from_a_file_come_after_ours(tmp_path: Path) -> None:

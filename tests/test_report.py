@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,27 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         "verdict": word,
         "verdicts": {"speed": {"word": "PASS", "text": "fine"}, "accuracy": {"word": word, "text": "WER 0.3"}},
         "usable": True,
+        "declared_unusable": False,
+        "complete": True,
+        "warnings": [],
+        "profile": {},
         "wer": 0.1393,
         "cer": 0.02793,
         "seconds": 0.6226,
         "ratio": {"value": 1.812, "low": 1.773, "high": 1.851},
         "peak_mib": 976.4,
         "size_mib": 138.7,
-        "build": {"seconds": {"load": 3.0, "warm-up": 1.5}},
+        "build": {
+            "seconds": {"load": 3.0, "steps": 0.2, "warm-up": 1.5},
+            "steps": [{"name": "cast(bfloat16)", "changed": ["dtypes"]}],
+            "loaded": {"modules": {"torch.nn.modules.Linear": 3}, "size_mib": 277.0},
+            "census": {
+                "modules": {"torch.nn.modules.Linear": 1, "x.Packed": 2},
+                "dtypes": {"float32": 7_000_000, "int8": 3_000_000, "int64": 4},
+                "zeros": 1_000_000,
+                "size_mib": 138.7,
+            },
+        },
         "baseline": {"clips": {"a": {"text": "", "word_edits": 1}}},
         "clips": [
             {"id": "a", "text": "Раз дваа", "word_edits": 1},
@@ -55,6 +70,8 @@ def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
         "versions": {"torch": "2.13.0"},
         "harness": {"wall_s": 60.0, "own_share": 0.004},
         "rows": list(rows),
+        "absent": [],
+        "order": [row["variant"] for row in rows],
         "orphans": [],
         "notes": [],
         "next": "",
@@ -110,6 +127,92 @@ def test_the_run_before_is_compared_and_missing_rows_are_named() -> None:
     assert "no earlier run" in ending(results(row("fp32", "PASS")), 120)
 
 
+def test_a_row_that_the_device_lacks_stands_in_its_place_and_says_why() -> None:
+    found = results(
+        row("fp32", "PASS", ratio=None),
+        row("bf16", "PASS"),
+        absent=[{"variant": "ptq-dynamic", "why": "its kernels are for CPUs"}],
+        order=["fp32", "ptq-dynamic", "bf16"],
+    )
+    assert [line.cells[0] for line in table.lines(found)] == ["fp32", "ptq-dynamic", "bf16"]
+    assert table.lines(found)[1].cells[-1] == "n/a: its kernels are for CPUs"
+    assert "n/a: its kernels are for CPUs" in ending(found, 120)
+    assert "**n/a" not in markdown.summary(found)
+
+
+def test_a_row_that_is_declared_unusable_says_so() -> None:
+    assert table.cells(row("x", "PASS", usable=False, declared_unusable=True))[-1] == "PASS, unusable as declared"
+
+
+def test_equal_sentences_are_said_once() -> None:
+    fresh = {"word": "NEW", "text": "no baseline"}
+    rows = [row(name, "NEW", verdicts={"speed": fresh, "accuracy": fresh}) for name in ("fp32", "bf16")]
+    assert list(table.verdicts(results(*rows))) == [
+        ("NEW", "fp32-cpu speed and accuracy, bf16-cpu speed and accuracy", "no baseline")
+    ]
+
+
+def test_what_a_reader_should_know_is_told_once() -> None:
+    short = row("x", "PASS", warnings=["odd scales"])
+    short["clips"] = short["clips"][:2]
+    found = results(row("fp32", "PASS", warnings=["odd scales"]), short, notes=["fp32 said two things"])
+    assert list(table.remarks(found)) == [
+        "x was run on the first 2 of 3 clips alone",
+        "warning in fp32, x: odd scales",
+        "fp32 said two things",
+    ]
+    assert "note: warning in fp32, x: odd scales" in ending(found, 120)
+
+
+def test_the_details_tell_what_a_step_changed() -> None:
+    (cells,) = table.details(results(row("bf16", "PASS")))
+    assert cells == (
+        "bf16",
+        "cast(bfloat16)",
+        "-2 torch.nn Linear, +2 x Packed",
+        "7.0 M float32, 3.0 M int8",
+        "10.0%",
+        "277 -> 139",
+        "load 3.0 s, steps 0.2 s, warm-up 1.5 s",
+    )
+    assert "| bf16 | cast(bfloat16) |" in markdown.summary(results(row("bf16", "PASS")))
+
+
+def test_profiles_are_shown_with_kernels_apart() -> None:
+    top = {"name": "aten::addmm", "share": 0.441, "milliseconds": 138.6, "calls": 36}
+    gemm = {"name": "ampere_sgemm_128x64_tn" + "_x" * 40, "share": 0.2, "milliseconds": 1.0, "calls": 6}
+    fmha = {"name": "fmha_cutlassF_f32", "share": 0.1, "milliseconds": 1.0, "calls": 6}
+    profile = {"encoder": {"operators": [top, top], "kernels": [gemm] * 5 + [fmha], "trace": "profiles/x.json.gz"}}
+    found = results(row("fp32", "PASS", profile=profile))
+    operators, kernels = table.operators(found)
+    assert operators == ("fp32", "encoder", "aten::addmm 44%, aten::addmm 44%")
+    assert kernels[:2] == ("fp32", "encoder kernels")
+    *gemms, last = kernels[2].split(", ")
+    assert gemms == ["ampere_sgemm_128x64_tn" + "_x" * 18 + "_… 20%"] * 4
+    assert last == "fmha_cutlassF_f32 10%"  # attention is named wherever it stands
+    assert "aten::addmm 44%" in ending(found, 80)
+    assert "fmha\\_cutlassF\\_f32 10%" in markdown.summary(found)
+
+
+def test_the_tables_of_the_study_have_its_figures_beside_ours() -> None:
+    found = results(
+        row("fp32", "PASS", seconds=0.6, ratio=None),
+        row("q", "PASS", usable=False),
+        absent=[{"variant": "autocast-fp16", "why": "for GPUs"}],
+    )
+    text = markdown.study_tables(found)
+    assert re.findall(r"#### (.+)", text) == ["Baseline", "Pruning", "Quantization", "Dynamic configs", "Final"]
+    assert "| Configuration | WER | CER | Avg Time per Audio | Study: large-v3 on Golos |" in text
+    assert "| baseline | 0.1393 | 0.0279 | 0.6000 s | 0.4403 / 0.1583 / 8.7137 s |" in text
+    assert "| q | 0.1393 | 0.0279 | 0.6226 s, unusable | 0.4740 / 0.1664 / 5.8057 s |" in text
+    assert "| L2, rate 0.81 | - | - | - | destroyed the model |" in text
+    assert "| torch.autocast fp16 | - | - | n/a: for GPUs | tried, no figure of its own |" in text
+    gpu = markdown.study_tables({**found, "device": "cuda"})
+    assert "| bitsandbytes int8 | - | - | - | 0.4472 / 0.1586 / 3.0069 s |" in gpu
+    shown = terminal.render(terminal.study_tables(found), 80, color=False)
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 def test_orphans_are_rows_of_the_table() -> None:
     (line,) = table.lines(results(orphans=["baselines/whisper-base/ivr-ru/cpu/old.json"]))
     assert (line.cells[0], line.word) == ("old", Word.ORPHAN)
@@ -128,7 +231,7 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     text = markdown.summary(results(row("fp32", "PASS", ratio=None), red, next="nox -s baselines"))
     assert "| fp32 | 0.139 | 0.028 | 0.623 | 1.00 | 976 | 139 | PASS |" in text
     assert "| bf16 | 0.139 | 0.028 | 0.623 | 1.81 \\[1.77, 1.85\\] | 976 | 139 | **REGRESSED** |" in text
-    assert "- **REGRESSED** `bf16-cpu` accuracy: clip \\<script\\> \\| x" in text
+    assert "- **REGRESSED** bf16-cpu accuracy: clip \\<script\\> \\| x" in text
     assert "```\nnox -s baselines\n```" in text
     assert "REF: раз ДВА" in text
 
@@ -138,13 +241,13 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     [
         ([("fp32", "PASS")], [], ""),
         ([("fp32", "INCONCLUSIVE")], [], ""),
-        ([("fp32", "NEW"), ("bf16", "NEW")], [], "nox -s baselines -- --lx-update new -k 'fp32 or bf16'"),
-        ([("fp32", "NEW"), ("bf16", "STALE")], [], "nox -s baselines -- --lx-update changed -k bf16"),
-        ([("bf16", "IMPROVED")], [], "nox -s baselines -- --lx-update changed -k bf16"),
+        ([("fp32", "NEW"), ("bf16", "NEW")], [], "nox -s baselines -- --lx-update new -k '[fp32-cpu] or [bf16-cpu]'"),
+        ([("fp32", "NEW"), ("bf16", "STALE")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
+        ([("bf16", "IMPROVED")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
         (
             [("bf16", "REGRESSED")],
             [],
-            "nox -s baselines -- --lx-update changed -k bf16  # if this is what you want",
+            "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'  # if this is what you want",
         ),
         ([("bf16", "REGRESSED"), ("x", "CRASHED")], [], "less results/latest/logs/x-cpu.log"),
         ([("bf16", "NEW")], ["baseline written: x"], "git diff baselines"),
@@ -160,7 +263,7 @@ def test_the_next_command_repeats_the_options_of_the_run() -> None:
     red = {**row("bf16", "NEW"), "id": "bf16-cuda"}
     command = advice.next_command(results(red), settings, [])
     assert command == (
-        "nox -s baselines -- --lx-update new -k bf16 --lx-device cuda --lx-model 'my model' "
+        "nox -s baselines -- --lx-update new -k '[bf16-cuda]' --lx-device cuda --lx-model 'my model' "
         "--lx-corpus golos --lx-clips 8"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,32 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lxbench import census, corpus, embedded, models
+from lxbench import calibration, census, corpus, embedded, models
 from lxbench.build import build, warm_up
 from lxbench.errors import StepError
 from lxbench.ladder import CPU, Variant, find
+from lxbench.steps.prune import prune_l2, prune_magnitude
+from lxbench.steps.quantize import quantize_static
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
 from tests.suite import CORPORA
 
 WANTED_CHANGES = {
-    "bf16": {"dtypes", "size_mib"},
-    "autocast": {"wrapped"},
-    "ptq-dynamic": {"modules", "size_mib"},
-    "compile": {"compiled"},
+    "cast(bfloat16)": {"dtypes", "size_mib"},
+    "autocast(bfloat16)": {"wrapped"},
+    "compile_encoder": {"compiled"},
+    "compile_decoding": {"compiled"},
+    "quantize_dynamic": {"modules", "dtypes", "size_mib"},
+    "quantize_static": {"modules", "dtypes", "size_mib", "wrapped"},
+    "bitsandbytes_int8": {"modules", "dtypes", "size_mib"},
+    "bitsandbytes_nf4": {"modules", "dtypes", "size_mib"},
+    "torchao_a8w8": {"dtypes", "size_mib"},
+    "torchao_a8w4": {"dtypes", "size_mib"},
+    "prune_magnitude(0.81)": {"zeros", "magnitude"},
 }
+ROWS = [row.name for row in VARIANTS if "cpu" in row.devices and not row.unusable and not row.study]
+# What int8 and 4 bits leave of 277 MiB; a row that has the embedding in float32 keeps 101 MiB for it.
+SIZES = {"bf16": 138, "ptq-dynamic": 176, "ptq-static": 223, "bnb-int8": 151, "bnb-nf4": 131, "ao-a8w8": 177}
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +49,74 @@ def folder() -> Path:
     return embedded.restore()
 
 
-@pytest.mark.parametrize("name", [variant.name for variant in VARIANTS])
-def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.float32]) -> None:
+@pytest.fixture(scope="module")
+def observed() -> list[Path]:
+    return sorted((CORPORA / "ivr-ru-calibration").glob("*.flac"))[:4]
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see lxbench.noise
+@pytest.mark.filterwarnings("ignore:.* does not implement _stable_hash_for_caching")  # torchao's own tensors
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.float32], observed: list[Path]) -> None:
     variant = find(VARIANTS, name)
     stages: list[str] = []
-    loaded, report = build(variant, folder, "cpu", stages.append)
+    with calibration.clips(observed):
+        loaded, report = build(variant, folder, "cpu", stages.append)
     warm_up(loaded, report, audio, "ru")
-    assert variant.runs in report.kernels
+    assert any(fnmatchcase(kernel, variant.runs) for kernel in report.kernels), report.kernels
     assert transcribe(loaded, audio, "ru").text.lower() == "оператор зарегистрирован."
     for step in report.steps:
-        assert set(step["changed"]) >= WANTED_CHANGES[name]
+        assert set(step["changed"]) >= WANTED_CHANGES[step["name"]]
     assert stages == ["loading", *(step["name"] for step in report.steps)]
     assert set(report.seconds) == {"load", "steps", "warm-up"}
+    assert report.census["size_mib"] == pytest.approx(SIZES.get(name, report.census["size_mib"]), abs=1)
 
 
-def test_int8_halves_the_size_and_bf16_too(folder: Path) -> None:
-    model = models.load(folder, "cpu").model
-    whole = census.take(model).size_mib
-    assert whole == pytest.approx(72_593_920 * 4 / 2**20, rel=0.02)
-    assert census.take(find(VARIANTS, "bf16").steps[0](model)).size_mib == pytest.approx(whole / 2, rel=0.01)
+def test_order_is_kept_in_a_combination() -> None:
+    names = [step.__name__ for step in find(VARIANTS, "q+p+c").steps]
+    assert names == ["prune_magnitude(0.81)", "quantize_dynamic", "compile_encoder"]
+
+
+def test_magnitude_pruning_keeps_the_largest_share_of_every_matrix(folder: Path) -> None:
+    before, model = (models.load(folder, "cpu").model for _ in range(2))
+    prune_magnitude(0.81)(model)
+    for (name, old), (_, new) in zip(before.named_modules(), model.named_modules(), strict=True):
+        if isinstance(old, torch.nn.Linear):
+            kept = new.weight != 0
+            assert kept.float().mean().item() == pytest.approx(1.0 if name == "proj_out" else 0.81, abs=1e-3), name
+            assert torch.equal(new.weight[kept], old.weight[kept])
+            if not kept.all():
+                assert old.weight[~kept].abs().max() <= old.weight[kept].abs().min()
+
+
+def test_l2_pruning_takes_whole_outputs_and_ruins_the_model(folder: Path, audio: NDArray[np.float32]) -> None:
+    loaded = models.load(folder, "cpu")
+    prune_l2(0.81)(loaded.model)
+    gone = (loaded.model.model.encoder.layers[0].fc1.weight == 0).all(dim=1)
+    assert gone.float().mean().item() == pytest.approx(0.19, abs=1e-3)
+    loaded.model.generation_config.max_length = 20
+    assert "оператор" not in transcribe(loaded, audio, "ru").text.lower()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1.5, -0.1])
+@pytest.mark.parametrize("step", [prune_magnitude, prune_l2])
+def test_a_share_to_keep_is_between_0_and_1(step: Any, keep: float) -> None:
+    with pytest.raises(ValueError, match="is not a share between 0 and 1"):
+        step(keep)
+
+
+def test_static_quantization_without_calibration_clips_is_refused(folder: Path) -> None:
+    with pytest.raises(StepError, match="this step needs calibration clips and was given none") as raised:
+        quantize_static(models.load(folder, "cpu").model)
+    assert "--lx-calibration ivr-ru-calibration" in str(raised.value)
+
+
+def test_calibration_features_are_what_the_encoder_takes(folder: Path, observed: list[Path]) -> None:
+    model = models.load(folder, "cpu").model.to(torch.bfloat16)
+    with calibration.clips(observed):
+        features = calibration.features(model)
+    assert [(tuple(clip.shape), clip.dtype) for clip in features] == [((1, 80, 3000), torch.bfloat16)] * 4
+    assert not torch.equal(features[0], features[1])
 
 
 def test_a_step_that_changes_nothing_is_refused(folder: Path) -> None:
@@ -72,10 +134,7 @@ def test_a_step_that_changes_nothing_is_refused(folder: Path) -> None:
         (lambda model: model[0].weight.data.mul_(1.01), {"magnitude"}),
         (lambda model: model[0].weight.data[0].zero_(), {"magnitude", "zeros"}),
         (lambda model: model.half(), {"dtypes", "size_mib", "magnitude"}),
-        (
-            lambda model: model.append(torch.nn.Linear(2, 2)),
-            {"modules", "dtypes", "parameters", "magnitude", "size_mib"},
-        ),
+        (lambda model: model.append(torch.nn.Linear(2, 2)), {"modules", "dtypes", "magnitude", "size_mib"}),
         (lambda model: model[0].compile(), {"compiled"}),
         (lambda model: setattr(model[0], "forward", lambda x: x), {"wrapped"}),
         (lambda _: None, set()),

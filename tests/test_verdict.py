@@ -114,6 +114,11 @@ def test_usable_is_measured_against_the_reference() -> None:
     assert not verdict.usable(counts(161), counts(150))
 
 
+def test_one_word_alone_does_not_make_a_variant_unusable() -> None:
+    assert verdict.usable(Counts(40, 4, 200, 9), Counts(40, 3, 200, 8))
+    assert not verdict.usable(Counts(40, 5, 200, 9), Counts(40, 3, 200, 8))
+
+
 def test_a_subset_is_compared_with_the_same_clips_of_the_baseline() -> None:
     two = baseline(CLIP, ClipRecord("two", "g", "x", 1, Counts(10, 10, 50, 50)))
     assert verdict.counts_on(two, [CLIP]) == CLIP.counts

@@ -16,7 +16,7 @@ from tests.suite import CORPORA
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
     clips = corpus.load("ivr-ru", CORPORA, 1).clips
-    job = Job("bf16", None, embedded.restore(), "cpu", 1, "ru", clips[0].path, tmp_path / "logs" / "w.log")
+    job = Job("bf16", None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), tmp_path / "logs" / "w.log")
     worker = Worker(job, build_limit_s=120, clip_limit_s=60)
     yield worker
     worker.stop()
@@ -36,7 +36,10 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     assert said[0].tokens == said[1].tokens > 0
     assert worker.waited > sum(one.seconds for one in said)
     # Steady state of a 139 MiB model with torch and transformers in memory, the float32 model forgotten.
-    assert 400 < worker.peak_mib() < 1500
+    usage = worker.usage()
+    assert 400 < usage.peak_mib < 1500
+    assert usage.compilations == 0
+    assert usage.warnings == ()
     assert "MALLOC_TRIM_THRESHOLD_" not in os.environ
     assert worker.pid is not None
     os.kill(worker.pid, 9)

@@ -41,8 +41,8 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         return _baselines(settings, "prune", ["test_no_orphans"])
     for word in (Word.STALE, Word.NEW, Word.REGRESSED, Word.IMPROVED):
         if accepted := [id for id, said in rows.items() if said is word]:
-            suffix = f"-{settings.device}"
-            command = _baselines(settings, _ACCEPTS[word], [id.removesuffix(suffix) for id in accepted])
+            # A test id in its brackets means that row alone; a bare name would be found in other names too.
+            command = _baselines(settings, _ACCEPTS[word], [f"[{id}]" for id in accepted])
             return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
     return ""
 
@@ -50,7 +50,8 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
 def _baselines(settings: Settings, update: str, names: list[str]) -> str:
     arguments = ["--lx-update", update, "-k", " or ".join(names)]
     defaults = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
-    for name in ("device", "model", "corpus", "language", "clips", "baselines", "variants"):
+    arguments += ["--lx-study"] if settings.study else []
+    for name in ("device", "model", "corpus", "calibration", "language", "clips", "baselines", "variants"):
         value = getattr(settings, name)
         # A part of the corpus may be recorded where nothing is; a stored baseline is not replaced by a smaller one, and
         # those of the embedded corpus cover all of it.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,12 @@ from lxbench import score
 from lxbench.verdict import Word
 
 COLUMNS = ("variant", "WER", "CER", "s/audio", "vs fp32 [95 % CI]", "peak MiB", "size MiB", "verdict")
+DETAILS = ("variant", "steps", "modules", "stored", "zeros", "size MiB", "built in")
+OPERATORS = ("variant", "part", "top operators")
 WORST_CLIPS = 3
+_TOP = 4
+_NAME_WIDTH = 60
+_ATTENTION = re.compile("attention|flash|fmha", re.IGNORECASE)
 
 Results = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -22,7 +28,7 @@ class Line:
 
     Attributes:
         cells: texts in the order of ``COLUMNS``.
-        word: the verdict, for colour; None where nothing was judged.
+        word: the verdict, for colour; None where nothing was judged or the device lacks the row.
     """
 
     cells: tuple[str, ...]
@@ -30,12 +36,18 @@ class Line:
 
 
 def lines(results: Results) -> list[Line]:
-    """The rows of the final table, orphaned baselines last."""
-    table = [_line(row) for row in results["rows"]]
+    """The rows of the final table, those that the device lacks in their places, orphaned baselines last."""
+    named = {row["variant"]: _line(row) for row in results["rows"]}
+    named |= {row["variant"]: _empty(row["variant"], f"n/a: {row['why']}", None) for row in results["absent"]}
+    table = [named[name] for name in results["order"] if name in named]
     for path in results["orphans"]:
         name = path.rsplit("/", 1)[-1].removesuffix(".json")
-        table.append(Line((name, *["-"] * 6, str(Word.ORPHAN)), Word.ORPHAN))
+        table.append(_empty(name, str(Word.ORPHAN), Word.ORPHAN))
     return table
+
+
+def _empty(name: str, said: str, word: Word | None) -> Line:
+    return Line((name, *["-"] * (len(COLUMNS) - 2), said), word)
 
 
 def _line(row: Record) -> Line:
@@ -46,7 +58,7 @@ def cells(row: Record) -> tuple[str, ...]:
     """One row of results.json as texts in the order of ``COLUMNS``."""
     shown = row["verdict"] or "-"
     if row["usable"] is False:
-        shown += ", unusable"
+        shown += ", unusable as declared" if row["declared_unusable"] else ", unusable"
     return (
         row["variant"],
         _number(row["wer"], ".3f"),
@@ -67,14 +79,17 @@ def ratio(row: Record) -> str:
     return f"{value['value']:.2f} [{value['low']:.2f}, {value['high']:.2f}]" if value else "-"
 
 
-def verdicts(results: Results) -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, what was judged, word and sentence of every verdict that is not PASS, orphaned baselines last."""
+def verdicts(results: Results) -> Iterator[tuple[str, str, str]]:
+    """Yield word, rows with what was judged, and sentence of every verdict that is not PASS; equal sentences once."""
+    said: dict[tuple[str, str], dict[str, list[str]]] = {}
     for row in results["rows"]:
-        for what, said in row["verdicts"].items():
-            if said["word"] != Word.PASS:
-                yield row["id"], what, said["word"], said["text"]
+        for what, verdict in row["verdicts"].items():
+            if verdict["word"] != Word.PASS:
+                said.setdefault((verdict["word"], verdict["text"]), {}).setdefault(row["id"], []).append(what)
+    for (word, text), rows in said.items():
+        yield word, ", ".join(f"{id} {' and '.join(whats)}" for id, whats in rows.items()), text
     for path in results["orphans"]:
-        yield path, "baseline", Word.ORPHAN, "no variant of the ladder owns it: was one renamed or removed?"
+        yield Word.ORPHAN, path, "no variant of the ladder owns it: was one renamed or removed?"
 
 
 def red(results: Results) -> list[Record]:
@@ -103,8 +118,72 @@ def worst_clips(results: Results, row: Record, width: int = 10_000) -> Iterator[
         yield clip["id"], [line for ref, hyp in pairs for line in (f"REF: {ref}", f"HYP: {hyp}")]
 
 
+def remarks(results: Results) -> Iterator[str]:
+    """Yield what a reader of the table should know: rows on fewer clips, warnings of libraries, notes of the run."""
+    total = len(results["corpus"]["clips"])
+    warned: dict[str, list[str]] = {}
+    for row in results["rows"]:
+        if row["complete"] and len(row["clips"]) < total:
+            yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
+    for row in results["rows"]:
+        for warning in row["warnings"]:
+            warned.setdefault(warning, []).append(row["variant"])
+    for warning, names in warned.items():
+        yield f"warning in {', '.join(names)}: {warning}"
+    yield from results["notes"]
+
+
+def details(results: Results) -> Iterator[tuple[str, ...]]:
+    """Yield, in the order of ``DETAILS``, what the steps of every row changed in the model."""
+    for row in results["rows"]:
+        if build := row["build"]:
+            before, after = build["loaded"], build["census"]
+            yield (
+                row["variant"],
+                ", ".join(step["name"] for step in build["steps"]) or "-",
+                _modules(before["modules"], after["modules"]) or "-",
+                ", ".join(f"{count / 1e6:.1f} M {dtype}" for dtype, count in after["dtypes"].items() if count >= 5e4),
+                f"{after['zeros'] / sum(after['dtypes'].values()):.1%}",
+                f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}",
+                stages(row),
+            )
+
+
+def _modules(before: Mapping[str, int], after: Mapping[str, int]) -> str:
+    """Which classes went and which came, such as ``-96 torch.nn Linear, +96 bitsandbytes.nn Linear8bitLt``."""
+    changes = {name: after.get(name, 0) - before.get(name, 0) for name in {**before, **after}}
+    return ", ".join(f"{count:+d} {_class(name)}" for name, count in changes.items() if count)
+
+
+def _class(name: str) -> str:
+    """The class and the library that it is from, without the modules between."""
+    parts = name.split(".")
+    return f"{'.'.join(parts[:-1][:2])} {parts[-1]}"
+
+
+def operators(results: Results) -> Iterator[tuple[str, ...]]:
+    """Yield, in the order of ``OPERATORS``, where each profiled row spends its time; CUDA's kernels apart."""
+    for row in results["rows"]:
+        for part, taken in row["profile"].items():
+            yield row["variant"], part, _shares(taken["operators"])
+            if taken["kernels"]:
+                yield row["variant"], f"{part} kernels", _shares(taken["kernels"])
+
+
+def _shares(operators: Sequence[Mapping[str, Any]]) -> str:
+    """The top operators, and the one that computes attention wherever it stands."""
+    attention = [operator for operator in operators[_TOP:] if _ATTENTION.search(operator["name"])]
+    shown = [*operators[:_TOP], *attention[:1]]
+    return ", ".join(f"{_short(operator['name'])} {operator['share']:.0%}" for operator in shown)
+
+
+def _short(name: str) -> str:
+    """CUDA kernels have names of hundreds of characters, template arguments and all."""
+    return name if len(name) <= _NAME_WIDTH else name[: _NAME_WIDTH - 1] + "…"
+
+
 def stages(row: Record) -> str:
-    """Seconds of loading, steps and warm-up, which are not part of the time per audio."""
+    """Seconds of loading, steps and warm-up, none of it in the time per audio; compilation is in the last two."""
     seconds = (row["build"] or {}).get("seconds", {})
     return ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lxbench import study
 from lxbench.history import Comparison
 from lxbench.report import table
 from lxbench.verdict import Word
@@ -49,7 +50,7 @@ def one_line(row: table.Record) -> Text:
     """A finished row while the run goes on."""
     variant, wer, cer, seconds, ratio, *_, shown = table.cells(row)
     word = Word(row["verdict"]) if row["verdict"] else None
-    text = f"{variant:<12} WER {wer}  CER {cer}  {seconds} s  {ratio:>17}x  "
+    text = f"{variant:<16} WER {wer}  CER {cer}  {seconds} s  {ratio:>17}x  "
     return Text(text) + Text(shown, style(word)) + Text(f"  after {row['finished_s']:.0f} s", "dim")
 
 
@@ -58,10 +59,11 @@ def ending(
 ) -> list[Any]:
     """Everything that stands at the end of a run, the command to paste last."""
     harness = results["harness"]
-    parts: list[Any] = [final_table(results, width), *explanations(results, width), "", *build_times(results)]
+    parts: list[Any] = [final_table(results, width), *explanations(results, width), "", *profiles(results)]
+    parts += build_times(results)
     if any(row["seconds"] for row in results["rows"]):
         parts += across_runs(comparison)
-    parts += [Text(f"note: {note}") for note in results["notes"]]
+    parts += [Text(f"note: {remark}") for remark in table.remarks(results)]
     parts.append(
         Text(
             f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself; "
@@ -83,9 +85,7 @@ def _whole(text: str, style: str = "") -> Text:
 
 def final_table(results: table.Results, width: int) -> Table:
     """The contract's row for every variant."""
-    grid = Table(
-        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0) if width >= 100 else (0, 1, 0, 0), show_edge=False
-    )
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0) if width >= 100 else 0, show_edge=False)
     for index, name in enumerate(table.COLUMNS):
         head = name.replace(" MiB", "\nMiB").replace(" [", "\n[")
         text = index in (0, len(table.COLUMNS) - 1)
@@ -101,9 +101,9 @@ def final_table(results: table.Results, width: int) -> Table:
 def explanations(results: table.Results, width: int) -> list[Any]:
     """Every verdict that is not PASS with its sentence, then the worst clips of each red row."""
     parts: list[Any] = []
-    for id, what, word, text in table.verdicts(results):
+    for word, where, text in table.verdicts(results):
         head = Text(f"{word} ", style(Word(word)))
-        parts.append(head + Text(f"{id} {what}: {text}"))
+        parts.append(head + Text(f"{where}: {text}"))
     for row in table.red(results):
         worst = list(table.worst_clips(results, row, width - 4))
         if worst:
@@ -113,10 +113,36 @@ def explanations(results: table.Results, width: int) -> list[Any]:
     return parts
 
 
+def profiles(results: table.Results) -> list[Any]:
+    """Where each row spends its time, if that was asked for."""
+    lines = list(table.operators(results))
+    return [_grid(table.OPERATORS, lines), ""] if lines else []
+
+
+def study_tables(results: table.Results) -> list[Any]:
+    """The study's five tables."""
+    parts: list[Any] = []
+    for part in study.TABLES:
+        parts += [Text(part.title, "bold"), _grid(study.COLUMNS, study.cells(part, results), right=(1, 2, 3)), ""]
+    return parts
+
+
+def _grid(columns: Sequence[str], lines: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0), show_edge=False)
+    for index, name in enumerate(columns):
+        grid.add_column(name, justify="right" if index in right else "left", overflow="fold")
+    for cells in lines:
+        grid.add_row(*map(Text, cells))
+    return grid
+
+
 def build_times(results: table.Results) -> list[Text]:
     """One line with what is not part of the time per audio."""
-    shown = [f"{row['variant']} {table.stages(row)}" for row in results["rows"] if row["build"]]
-    return [Text("built apart from the timing: " + "; ".join(shown))] if shown else []
+    built = [(row["variant"], row["build"]["seconds"]) for row in results["rows"] if row["build"]]
+    if not built:
+        return []
+    shown = [f"{name} {'/'.join(f'{value:.0f}' for value in seconds.values())}" for name, seconds in built]
+    return [Text("not in s/audio, in seconds, load/steps/warm-up with compilation: " + ", ".join(shown))]
 
 
 def across_runs(comparison: Comparison | None) -> list[Text]:

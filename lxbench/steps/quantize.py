@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
+
+from lxbench import calibration
 
 
 def quantize_dynamic(model: Any) -> Any:
@@ -20,3 +23,148 @@ def quantize_dynamic(model: Any) -> Any:
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)
         quantize: Any = torch.ao.quantization.quantize_dynamic
         return quantize(model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+
+
+def quantize_static(model: Any) -> Any:
+    """Quantize the encoder to int8 with ranges taken from calibration clips, and compile it (oneDNN kernels, CPU only).
+
+    torchao's PT2E flow with its quantizer for x86 and Inductor, see
+    https://docs.pytorch.org/ao/stable/pt2e_quantization/pt2e_quant_x86_inductor.html: export, observe, convert, lower
+    with frozen weights. Compilation happens here. The decoder stays as it is: its cache grows from token to token,
+    which an exported graph cannot follow.
+
+    Raises:
+        StepError: no calibration clips were given.
+    """
+    import torch
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+    from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
+        X86InductorQuantizer,
+        get_default_x86_inductor_quantization_config,
+    )
+
+    encoder, features = model.model.encoder, calibration.features(model)
+    with torch.no_grad():
+        exported = torch.export.export(encoder, (features[0],)).module()
+        # Without VNNI the int8 product may overflow: one bit less, as the configuration advises.
+        narrow = not torch.cpu._is_vnni_supported()
+        quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(reduce_range=narrow))
+        observed = prepare_pt2e(exported, quantizer)
+        for clip in features:
+            observed(clip)
+        encoder.graph = _without_leftovers(convert_pt2e(observed))
+    encoder.layers = torch.nn.ModuleList()  # What they held is in the graph now.
+    encoder.forward = _lowered(encoder.graph, features[0])
+    return model
+
+
+def _without_leftovers(graph: Any) -> Any:
+    """Take the float weights out of a converted graph that has them as int8 now and reads these alone."""
+    used = {node.target for node in graph.graph.nodes if node.op == "get_attr"}
+    for name, _ in [*graph.named_parameters(), *graph.named_buffers()]:
+        if name not in used:
+            owner, _, attribute = name.rpartition(".")
+            delattr(graph.get_submodule(owner), attribute)
+    return graph
+
+
+def _lowered(graph: Any, example: Any) -> Callable[..., Any]:
+    """Compile an exported encoder with its weights frozen; return what stands in for its ``forward``."""
+    import torch._inductor.config
+    from transformers.modeling_outputs import BaseModelOutput
+
+    compiled: Any = torch.compile(graph, dynamic=False)
+
+    def forward(input_features: Any, **_: Any) -> Any:
+        return BaseModelOutput(last_hidden_state=compiled(input_features).last_hidden_state)
+
+    # Inductor reads this switch while it compiles, and it compiles for the kind of tensor that it is given: an
+    # inference tensor, as ``transcribe`` makes them.
+    with torch._inductor.config.patch(freezing=True), torch.inference_mode():
+        forward(example.clone())
+    return forward
+
+
+def bitsandbytes_int8(model: Any) -> Any:
+    """Store every Linear but ``proj_out`` as int8, with outliers apart (LLM.int8).
+
+    Dettmers et al. 2022, https://arxiv.org/abs/2208.07339. On CUDA the product is in int8; on the CPU bitsandbytes
+    turns the weights back into floats first (``MatMul8bitFp``): smaller, not faster.
+    """
+    from bitsandbytes.nn.modules import Int8Params, Linear8bitLt
+
+    def convert(linear: Any) -> Any:
+        new = Linear8bitLt(linear.in_features, linear.out_features, linear.bias is not None, has_fp16_weights=False)
+        new.weight = Int8Params(linear.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
+        return new
+
+    return _replace_linears(model, convert)
+
+
+def bitsandbytes_nf4(model: Any) -> Any:
+    """Store every Linear but ``proj_out`` in 4 bits, on the quantiles of a normal distribution (NF4).
+
+    Dettmers et al. 2023, https://arxiv.org/abs/2305.14314. Products are in the model's own type: the weights are
+    unpacked whenever they are used.
+    """
+    from bitsandbytes.nn.modules import Linear4bit, Params4bit
+
+    def convert(linear: Any) -> Any:
+        new = Linear4bit(
+            linear.in_features,
+            linear.out_features,
+            linear.bias is not None,
+            compute_dtype=linear.weight.dtype,
+            quant_type="nf4",
+        )
+        new.weight = Params4bit(linear.weight.data.cpu(), requires_grad=False, quant_type="nf4")
+        return new
+
+    return _replace_linears(model, convert)
+
+
+def _replace_linears(model: Any, convert: Callable[[Any], Any]) -> Any:
+    """Put another layer in the place of every Linear but ``proj_out``, as transformers does for bitsandbytes."""
+    import torch
+
+    for name, linear in list(model.named_modules()):
+        if isinstance(linear, torch.nn.Linear) and name != "proj_out":
+            new = convert(linear)
+            new.bias = linear.bias
+            parent, _, child = name.rpartition(".")
+            # Packs the weights on their way from the CPU; those that are on a GPU already would stay as they are.
+            setattr(model.get_submodule(parent), child, new.to(linear.weight.device))
+    return model
+
+
+def torchao_a8w8(model: Any) -> Any:
+    """Int8 weights, int8 activations quantized on the fly, per row and per token ("Int8A-Int8W").
+
+    torchao's ``Int8DynamicActivationInt8WeightConfig``, see https://docs.pytorch.org/ao/stable/. CUDA's int8 product
+    refuses 16 rows or fewer, which is every decoding step at batch 1: there the decoder gets int8 weights alone.
+    """
+    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
+
+    if model.device.type == "cuda":
+        quantize_(model.model.encoder, Int8DynamicActivationInt8WeightConfig())
+        quantize_(model.model.decoder, Int8WeightOnlyConfig())
+        quantize_(model, Int8WeightOnlyConfig(), lambda _, name: name == "proj_out")
+    else:
+        quantize_(model, Int8DynamicActivationInt8WeightConfig())
+    return model
+
+
+def torchao_a8w4(model: Any) -> Any:
+    """Int4 weights in groups of 32, int8 activations quantized on the fly, per token ("Int8A-Int4W").
+
+    torchao's ``Int8DynamicActivationIntxWeightConfig``. Its packed kernels are not in torchao's
+    wheels for x86: there both sides are turned back into floats for every product, which costs more than it saves.
+    ``proj_out`` is left alone: four bits for the embedding of the vocabulary cost more words than all else together.
+    """
+    import torch
+    from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
+    from torchao.quantization.granularity import PerGroup
+
+    int4: Any = torch.int4  # type: ignore[attr-defined]  # torch's stubs do not know it
+    quantize_(model.model, Int8DynamicActivationIntxWeightConfig(int4, PerGroup(32)))
+    return model

@@ -1,0 +1,19 @@
+"""With ``--lx-profile``: the top operators of encoder and decoder, and a trace of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from lxbench import gate
+from lxbench.row import Row
+from lxbench.run import Run
+from lxbench.verdict import Verdict
+
+
+def test_profile(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
+    if not run.settings.profile:
+        pytest.skip("profiling is off: --lx-profile")
+    run.profile(row)
+    expect(row, "profile", gate.judge_profile(row))

@@ -1,0 +1,70 @@
+"""What libraries say in a worker: known noise stays in the log, everything else is told to the user."""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from typing import Any
+
+# Each is about the library itself and not about what the user does, and nothing follows from it for a result.
+_KNOWN = re.compile(
+    "|".join(
+        (
+            r"Failed to load .*torchao.*\.so",  # CUDA kernels of torchao on a machine without CUDA
+            r"Detected no triton",  # torchao's kernels for GPUs
+            r"is an Enum subclass and is now natively supported by torch\.compile",  # torchao's own registrations
+            r"does not implement _stable_hash_for_caching",  # torchao's tensors: compiled graphs are cached less well
+            r"Failed to load CPU gemm_4bit_forward from kernels-community",  # an optional kernel from the hub
+            r"Passing `generation_config` together with generation-related arguments",  # Whisper's generate, of itself
+            r"To copy construct from a tensor, it is recommended to use sourceTensor",  # Inductor's own lowering
+            r"`torch\.jit\.script(_method)?` is deprecated",  # torch, of its own modules
+        )
+    )
+)
+
+
+class Listener(logging.Handler):
+    """Collects the warnings of a process, from ``warnings`` and from ``logging``.
+
+    Attributes:
+        heard: every other warning than known noise, once, in one line.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.heard: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a record of a logger."""
+        self._keep(record.getMessage())
+
+    def show(self, message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        """Stand in for ``warnings.showwarning``."""
+        self._keep(f"{category.__name__}: {message}")
+        print(f"{category.__name__}: {message}", flush=True)  # The worker's log.
+
+    def _keep(self, message: str) -> None:
+        line = " ".join(message.split())
+        if not _KNOWN.search(line) and line not in self.heard:
+            self.heard.append(line)
+
+
+def hush() -> None:
+    """Keep known noise from being printed by this process; for the main process, which has no log to put it in."""
+    import torch  # noqa: F401 - makes its handlers
+
+    for handler in (logging.lastResort, *logging.getLogger("torch").handlers):
+        if handler is not None:
+            handler.addFilter(lambda record: not _KNOWN.search(record.getMessage()))
+
+
+def listen() -> Listener:
+    """Listen to this process from now on; libraries are imported afterwards."""
+    logging.basicConfig()  # Our handler on the root logger would otherwise be the only one: the log keeps everything.
+    listener = Listener()
+    # torch and transformers keep their records from the root logger.
+    for name in ("", "torch", "transformers"):
+        logging.getLogger(name).addHandler(listener)
+    warnings.showwarning = listener.show
+    return listener

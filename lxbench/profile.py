@@ -1,0 +1,105 @@
+"""Where a variant spends its time: the top operators of encoder and decoder, and a trace of each for chrome://tracing."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lxbench.transcribe import decode, encode, extract
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from lxbench.models import Loaded
+
+TOP = 20
+_COMPILED = re.compile(r"## Call CompiledFxGraph \w+ ##")
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One operator of a profile.
+
+    Attributes:
+        name: as torch.profiler calls it, such as ``aten::addmm``, or a CUDA kernel's name.
+        share: of the time spent in operators themselves, without those they call.
+        milliseconds: the same time.
+        calls: how often it ran.
+    """
+
+    name: str
+    share: float
+    milliseconds: float
+    calls: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The profile of one part, ``encoder`` or ``decoder``, over one clip.
+
+    Attributes:
+        operators: the top ones on the device, most expensive first.
+        kernels: the top CUDA kernels; empty on the CPU, whose operators are its kernels.
+        trace: the file with all of it, gzipped JSON for chrome://tracing or https://ui.perfetto.dev.
+    """
+
+    operators: tuple[Operator, ...]
+    kernels: tuple[Operator, ...]
+    trace: Path
+
+
+def take(loaded: Loaded, audio: NDArray[np.float32], language: str, stem: Path) -> dict[str, Profile]:
+    """Profile one clip with torch.profiler, the encoder and the decoder apart; the model is warm already.
+
+    Args:
+        loaded: the built variant.
+        audio: samples of one clip, float32 at 16 kHz.
+        language: Whisper's code of the spoken language.
+        stem: where the traces go: ``stem.encoder.json.gz`` and ``stem.decoder.json.gz``.
+    """
+    import torch
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    with torch.inference_mode():
+        features = extract(loaded, audio)
+        hidden = encode(loaded, features)
+        decode(loaded, hidden, language)  # Compiled graphs may see the encoder's output on its own for the first time.
+        return {
+            "encoder": _profile(lambda: encode(loaded, features), loaded.model.device, Path(f"{stem}.encoder.json.gz")),
+            "decoder": _profile(
+                lambda: decode(loaded, hidden, language), loaded.model.device, Path(f"{stem}.decoder.json.gz")
+            ),
+        }
+
+
+def _profile(call: Callable[[], object], device: Any, trace: Path) -> Profile:
+    from torch.profiler import ProfilerActivity, profile
+
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
+    with profile(activities=activities) as profiler:
+        call()
+    profiler.export_chrome_trace(str(trace))
+    averages = profiler.key_averages()
+    on_cuda = device.type == "cuda"
+    ours = [event for event in averages if event.device_type.name == "CPU"]
+    theirs = [event for event in averages if event.device_type.name == "CUDA"]
+    return Profile(_top(ours, on_cuda), _top(theirs, on_cuda), trace)
+
+
+def _top(events: list[Any], on_cuda: bool) -> tuple[Operator, ...]:
+    """The most expensive events by the time they spent themselves: on the GPU where there is one."""
+    times: Counter[str] = Counter()
+    calls: Counter[str] = Counter()
+    for event in events:
+        name = _COMPILED.sub("compiled graph", event.key)
+        times[name] += event.self_device_time_total if on_cuda else event.self_cpu_time_total
+        calls[name] += event.count
+    total = times.total()
+    return tuple(
+        Operator(name, time / total, time / 1000, calls[name]) for name, time in times.most_common(TOP) if time
+    )

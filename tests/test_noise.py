@@ -1,0 +1,36 @@
+"""What of the libraries' talk reaches a user."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from lxbench.noise import Listener
+
+
+def record(message: str, *args: object) -> logging.LogRecord:
+    return logging.LogRecord("torchao", logging.WARNING, "file.py", 1, message, args, None)
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "Failed to load /venv/torchao/_C_mxfp8.cpython-310-x86_64-linux-gnu.so: Could not load this library: x",
+        "Warning: Detected no triton, on systems without Triton certain kernels will not work",
+        "<enum 'Kernel'> is an Enum subclass and is now natively supported by torch.compile as an opaque value type.",
+        "Passing `generation_config` together with generation-related arguments=({'x'}) is deprecated",
+    ],
+)
+def test_noise_is_not_heard(noise: str) -> None:
+    listener = Listener()
+    listener.emit(record(noise))
+    assert listener.heard == []
+
+
+def test_everything_else_is_heard_once_in_one_line() -> None:
+    listener = Listener()
+    for _ in range(2):
+        listener.emit(record("%d layers were\n not quantized", 3))
+    listener.show("odd scales", UserWarning, "file.py", 1)
+    assert listener.heard == ["3 layers were not quantized", "UserWarning: odd scales"]
