@@ -16,7 +16,7 @@ from lxbench.build import build, warm_up
 from lxbench.errors import StepError
 from lxbench.ladder import CPU, Variant, find
 from lxbench.steps.prune import prune_l2, prune_magnitude
-from lxbench.steps.quantize import quantize_static
+from lxbench.steps.quantize import quantize_dynamic, quantize_static
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
 from tests.suite import CORPORA
@@ -70,6 +70,25 @@ def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.floa
     assert stages == ["loading", *(step["name"] for step in report.steps)]
     assert set(report.seconds) == {"load", "steps", "warm-up"}
     assert report.census["size_mib"] == pytest.approx(SIZES.get(name, report.census["size_mib"]), abs=1)
+
+
+@pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="8 bits may overflow on a CPU without AVX512-VNNI")
+def test_dynamic_quantization_keeps_all_8_bits_of_activations() -> None:
+    torch.manual_seed(0)
+    layer, inputs = torch.nn.Linear(256, 512), torch.randn(40, 256)
+    model = quantize_dynamic(torch.nn.Sequential(layer))
+    weight = model[0].weight().dequantize()
+
+    def by_hand(levels: int) -> torch.Tensor:
+        low, high = inputs.min(), inputs.max()
+        scale = (high - low) / levels
+        zero = torch.round(-low / scale)
+        rounded = (torch.round(inputs / scale) + zero).clamp(0, levels)
+        return (rounded - zero) * scale @ weight.T + layer.bias
+
+    with torch.inference_mode():
+        said = model(inputs)
+        assert (said - by_hand(255)).norm() < 1e-3 * said.norm() < (said - by_hand(127)).norm()
 
 
 def test_order_is_kept_in_a_combination() -> None:

@@ -14,7 +14,11 @@ def quantize_dynamic(model: Any) -> Any:
 
     See https://docs.pytorch.org/tutorials/recipes/recipes/dynamic_quantization.html. ``proj_out`` is included: it
     reads half of the decoder's bytes per token. Its tie to the embedding, which stays float32, ends here.
+
+    By default torch gives activations 7 bits only, because the product of 8 and 8 may overflow on CPUs without VNNI. On those
+    with it the eighth bit is exact, free, and worth words.
     """
+    import torch.ao.nn.quantized.dynamic
     import torch.ao.quantization
 
     with warnings.catch_warnings():
@@ -22,7 +26,12 @@ def quantize_dynamic(model: Any) -> Any:
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="torch.quantize_per_tensor", category=UserWarning)
         quantize: Any = torch.ao.quantization.quantize_dynamic
-        return quantize(model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+        quantize(model, {torch.nn.Linear}, dtype=torch.qint8, inplace=True)
+    if torch.cpu._is_vnni_supported():
+        for module in model.modules():
+            if isinstance(module, torch.ao.nn.quantized.dynamic.Linear):
+                module.version = 3  # From version 4 of its format on, its ``forward`` asks for 7 bits.
+    return model
 
 
 def quantize_static(model: Any) -> Any:
