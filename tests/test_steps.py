@@ -77,7 +77,7 @@ def test_dynamic_quantization_keeps_all_8_bits_of_activations() -> None:
     torch.manual_seed(0)
     layer, inputs = torch.nn.Linear(256, 512), torch.randn(40, 256)
     model = quantize_dynamic(torch.nn.Sequential(layer))
-    weight = model[0].weight().dequantize()
+    weight: torch.Tensor = model[0].weight().dequantize()
 
     def by_hand(levels: int) -> torch.Tensor:
         low, high = inputs.min(), inputs.max()

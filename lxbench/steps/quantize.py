@@ -15,8 +15,8 @@ def quantize_dynamic(model: Any) -> Any:
     See https://docs.pytorch.org/tutorials/recipes/recipes/dynamic_quantization.html. ``proj_out`` is included: it
     reads half of the decoder's bytes per token. Its tie to the embedding, which stays float32, ends here.
 
-    By default torch gives activations 7 bits only, because the product of 8 and 8 may overflow on CPUs without VNNI. On those
-    with it the eighth bit is exact, free, and worth words.
+    By default torch gives activations 7 bits only, because the product of 8 and 8 may overflow on CPUs without VNNI. On
+    those with it the eighth bit is exact, free, and worth words.
     """
     import torch.ao.nn.quantized.dynamic
     import torch.ao.quantization
