@@ -62,15 +62,21 @@ _PRUNED: Found = {"cpu": Figure(0.4410, 0.1619, 7.4373), "cuda": Figure(0.4410, 
 _DYNAMIC: Found = {"cpu": Figure(0.4740, 0.1664, 5.8057), "cuda": "CPU only"}
 _BITSANDBYTES: Found = {"cpu": "tried, no figure of its own", "cuda": Figure(0.4472, 0.1586, 3.0069)}
 
+
+def _magnitude(rate: float) -> Line:
+    """A step of the sweep around the study's rate."""
+    return Line(f"magnitude, rate {rate}", f"prune-magnitude-{100 * rate:.0f}", _NOT_IN_STUDY)
+
+
 TABLES = (
     Table("Baseline", (Line("fp32", "fp32", _BASE),)),
     Table(
         "Pruning",
         (
             Line("fp32", "fp32", _BASE),
-            *(Line(f"magnitude, rate {rate}", f"prune-magnitude-{100 * rate:.0f}", _NOT_IN_STUDY) for rate in (0.95, 0.9)),
+            *map(_magnitude, (0.95, 0.9)),
             Line("magnitude, rate 0.81", "prune-magnitude", _PRUNED),
-            *(Line(f"magnitude, rate {rate}", f"prune-magnitude-{100 * rate:.0f}", _NOT_IN_STUDY) for rate in (0.7, 0.6, 0.5)),
+            *map(_magnitude, (0.7, 0.6, 0.5)),
             Line("L2, rate 0.81", "prune-l2", {"cpu": _DESTROYED, "cuda": _DESTROYED}),
         ),
     ),
