@@ -24,14 +24,15 @@ from lxbench.verdict import Verdict, Word
 
 ROOT = Path(__file__).parent
 _BEGAN = time.perf_counter()
-_STAGES = ("test_effect", "test_latency", "test_accuracy", "test_profile")  # what is timed is scored: time first
+# What is timed is scored: time first.
+_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile")
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
 RUN = pytest.StashKey[Run]()
 WATCHER = pytest.StashKey[LiveProgress]()
 OUT = pytest.StashKey[Any]()
-COMPARED = pytest.StashKey[history.Saved | None]()
+KEY = pytest.StashKey[Mapping[str, Any]]()
 RESULTS = pytest.StashKey[Mapping[str, Any]]()
 COMPARISON = pytest.StashKey[history.Comparison | None]()
 UPDATED = pytest.StashKey[Sequence[str]]()
@@ -175,14 +176,17 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         params = [item.callspec.params for item in benches if hasattr(item, "callspec")]
         ids = list(dict.fromkeys(param["row"] for param in params if "row" in param))
         watcher = LiveProgress(config.stash[OUT], _work(config, ids, len(clips.clips)))
-        run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher)
+        timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
+        here = machine.describe(chosen.threads, chosen.device)
+        config.stash[KEY] = history.key(chosen, source, clips, here)
+        storage = config._benchmarksession.storage  # type: ignore[attr-defined]
+        files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
+        saved = history.last(files, config.stash[KEY])
+        run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
         gate.check_update(run, {id.removesuffix(f"-{chosen.device}") for id in ids})
     config.stash[RUN], config.stash[WATCHER] = run, watcher
-    storage = config._benchmarksession.storage  # type: ignore[attr-defined]
-    files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
-    config.stash[COMPARED] = history.last(files, history.key(run))
     if config.option.verbose <= 0:
         _terminal(config).showfspath = False
 
@@ -206,7 +210,8 @@ def _work(config: pytest.Config, ids: Sequence[str], clips: int) -> Iterator[tup
     for id in ids:
         count = min(clips, rows[id].clips or clips)
         alone = not chosen.timing or rows[id] is config.stash[LADDER][0]
-        yield id, count + (0 if alone else min(count, PAIRED_CLIPS))
+        paired = count if chosen.update else min(count, PAIRED_CLIPS)
+        yield id, count + (0 if alone else paired)
 
 
 def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
@@ -266,13 +271,13 @@ def expect() -> Callable[[Row, str, Verdict], None]:
 
 
 @pytest.fixture
-def describe(run: Run) -> Callable[[Row], dict[str, Any]]:
+def describe(request: pytest.FixtureRequest, run: Run) -> Callable[[Row], dict[str, Any]]:
     """What pytest-benchmark stores beside the timings of a row."""
 
     def describe(row: Row) -> dict[str, Any]:
-        values = results.row_values(run, row)
-        kept = ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")
-        return {**{name: values[name] for name in kept}, "key": history.key(run)}
+        saved = results.saved_values(run, row)
+        kept = {name: saved["row"][name] for name in ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")}
+        return {**kept, "key": request.config.stash[KEY], "lxbench": saved}
 
     return describe
 
@@ -300,7 +305,8 @@ def pytest_runtest_makereport(
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    machine_info["lxbench"] = machine.describe(config.stash[SETTINGS].threads)
+    chosen = config.stash[SETTINGS]
+    machine_info["lxbench"] = machine.describe(chosen.threads, chosen.device)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -333,9 +339,8 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
         interrupted=interrupted,
     )
     found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
-    saved = config.stash[COMPARED]
-    means = {row.id: row.seconds for row in run.rows if row.seconds is not None}
-    config.stash[COMPARISON] = history.compare(means, saved) if saved and means else None
+    seconds = {row.id: [said.seconds for said in row.transcripts.values()] for row in run.rows if row.timed}
+    config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
     config.stash[RESULTS] = found
     results.write(run.folder, found)
     results.write_text(run.folder / "summary.md", markdown.summary(found))

@@ -21,12 +21,15 @@ def install(session: nox.Session, extras: str = "embedded") -> None:
 
 def bench(session: nox.Session, *arguments: str) -> None:
     """Run the benchmark suite; later options win over earlier ones."""
+    command(session, "pytest", "bench", *arguments)
+
+
+def command(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run a module with what follows ``--``, and end with its exit code."""
     install(session)
     try:
         # Ctrl-C: give pytest the time to end its workers and to write what was measured.
-        session.run(
-            "python", "-m", "pytest", "bench", *arguments, *session.posargs, interrupt_timeout=30, terminate_timeout=10
-        )
+        session.run("python", "-m", module, *arguments, *session.posargs, interrupt_timeout=30, terminate_timeout=10)
     except CommandFailed as failed:
         # nox would make every failure 1: pytest's exit codes say whether a verdict is red or the usage wrong.
         sys.exit(getattr(failed, "return_code", None) or 1)
@@ -70,3 +73,15 @@ def study(session: nox.Session) -> None:
 def baselines(session: nox.Session) -> None:
     """Record missing and moved baselines; red by design, the diff is yours to review and commit."""
     bench(session, "--lx-device", "cpu", "--lx-update", "new,changed")
+
+
+@nox.session
+def calibrate(session: nox.Session) -> None:
+    """Run the benchmark N times, store how far equal runs are apart, propose tolerances: -- --runs 10 -k bf16."""
+    command(session, "lxbench.calibrate", "--lx-device", "cpu")
+
+
+@nox.session
+def compare(session: nox.Session) -> None:
+    """Judge one saved run against another without running anything: -- THEN NOW."""
+    command(session, "lxbench.compare")

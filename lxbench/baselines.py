@@ -1,7 +1,9 @@
 """The only code that reads or writes ``baselines/``.
 
-One readable JSON file per variant: ``<root>/<model>/<corpus>/<device>/<variant>.json``. A checksum over its
-content makes an edit by hand visible: what a variant said is recorded, never typed.
+One readable JSON file per variant: ``<root>/<model>/<corpus>/<device>/<variant>.json``. How fast a variant is depends
+on the kind of machine, and what it says does a little: CPUs round differently. The file has the transcripts of one
+kind, and for every kind that it was recorded on the speed, and what was said otherwise. A checksum over the content
+makes an edit by hand visible: baselines are recorded, never typed.
 """
 
 from __future__ import annotations
@@ -10,16 +12,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lxbench import machine
 from lxbench.errors import BaselineError
 from lxbench.score import Counts, total
-from lxbench.stats import Interval
+from lxbench.stats import Interval, Timing
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,24 @@ class ClipRecord:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far figures of equal runs are apart on one kind of machine, as ``nox -s calibrate`` measured it.
+
+    Attributes:
+        ratio: standard deviation, from process to process, of the logarithm of the ratio: what remains of it when
+            the noise that the clips show is taken out.
+        seconds: the same of the time per audio, with all of its noise.
+        runs: how many runs that is of.
+        recorded: the day, ISO 8601.
+    """
+
+    ratio: float
+    seconds: float
+    runs: int
+    recorded: str
+
+
+@dataclass(frozen=True)
 class Speed:
     """How fast a variant was, and where.
 
@@ -42,17 +63,30 @@ class Speed:
         seconds: mean seconds per audio.
         peak_mib: peak resident memory of the worker while it transcribed.
         machine: see ``machine.describe``.
+        recorded: the day, ISO 8601.
+        timed: the clips that were timed beside fp32; none in records of format 1.
+        spread: how far equal runs are apart; None until that is calibrated.
+        otherwise: the clips to which it says something else on this kind of machine than on the baseline's first.
     """
 
     ratio: Interval | None
     seconds: float
     peak_mib: float
     machine: dict[str, Any]
+    recorded: str = ""
+    timed: Timing = field(default_factory=Timing)
+    spread: Spread | None = None
+    otherwise: tuple[ClipRecord, ...] = ()
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """One accepted result."""
+    """One accepted result.
+
+    Attributes:
+        speeds: one record for every kind of machine, see ``machine.RATIO_KEYS``; the first is of the kind that said
+            what ``clips`` holds.
+    """
 
     variant: str
     device: str
@@ -64,7 +98,7 @@ class Baseline:
     raw_wer: float
     raw_cer: float
     size_mib: float
-    speed: Speed
+    speeds: tuple[Speed, ...]
     versions: dict[str, str] = field(default_factory=dict)
     recorded: str = ""
 
@@ -72,6 +106,26 @@ class Baseline:
     def counts(self) -> Counts:
         """Counts over all clips of the baseline."""
         return total(clip.counts for clip in self.clips)
+
+    def speed_on(self, here: Mapping[str, Any]) -> Speed | None:
+        """The record of a machine's kind; None where there is none."""
+        return next((kept for kept in self.speeds if machine.same_kind(kept.machine, here)), None)
+
+    def speeds_elsewhere(self, here: Mapping[str, Any]) -> tuple[Speed, ...]:
+        """The records of other kinds of machines."""
+        return tuple(kept for kept in self.speeds if not machine.same_kind(kept.machine, here))
+
+    def clips_on(self, here: Mapping[str, Any]) -> tuple[ClipRecord, ...]:
+        """What was said on a machine's kind; on one that is not recorded, what was said on the first."""
+        speed = self.speed_on(here)
+        other = {clip.id: clip for clip in speed.otherwise} if speed is not None else {}
+        return tuple(other.get(clip.id, clip) for clip in self.clips)
+
+    def with_record(self, speed: Speed, said: Iterable[ClipRecord]) -> Baseline:
+        """The same with the record of another kind of machine than the first added or replaced, last."""
+        first = {clip.id: clip.text for clip in self.clips}
+        otherwise = tuple(sorted((clip for clip in said if first.get(clip.id) != clip.text), key=lambda clip: clip.id))
+        return replace(self, speeds=(*self.speeds_elsewhere(speed.machine), replace(speed, otherwise=otherwise)))
 
 
 def folder(root: Path, model: str, corpus: str, device: str) -> Path:
@@ -97,7 +151,7 @@ def read(path: Path) -> Baseline | None:
             expected="a file written by --lx-update",
             command=f"git checkout -- {path}  # or record it again: {again}",
         ) from None
-    if kept != FORMAT:
+    if kept not in (1, FORMAT):
         raise BaselineError(f"baseline {path} has format {kept}", expected=f"format {FORMAT}", command=again)
     if found != _checksum(content):
         raise BaselineError(
@@ -105,6 +159,8 @@ def read(path: Path) -> Baseline | None:
             expected="a file written by --lx-update and not touched since",
             command=f"git checkout -- {path}  # or record it again: {again}",
         )
+    if kept == 1:  # One speed, of one machine.
+        content["speed"] = [content["speed"]]
     return _from_json(content)
 
 
@@ -139,12 +195,7 @@ def _to_json(baseline: Baseline) -> dict[str, Any]:
         "cer": round(counts.cer, 6),
         "counts": asdict(counts),
         "raw": {"wer": round(baseline.raw_wer, 6), "cer": round(baseline.raw_cer, 6)},
-        "speed": {
-            "ratio": None if baseline.speed.ratio is None else _rounded(baseline.speed.ratio),
-            "seconds": round(baseline.speed.seconds, 4),
-            "peak_mib": round(baseline.speed.peak_mib),
-            "machine": baseline.speed.machine,
-        },
+        "speed": [_speed_to_json(speed) for speed in baseline.speeds],
         "size_mib": round(baseline.size_mib, 1),
         "model": baseline.model,
         "corpus": baseline.corpus,
@@ -152,21 +203,26 @@ def _to_json(baseline: Baseline) -> dict[str, Any]:
         "normalizer": baseline.normalizer,
         "versions": baseline.versions,
         "recorded": baseline.recorded,
-        "clips": [
-            {
-                "id": clip.id,
-                "fingerprint": clip.fingerprint,
-                "text": clip.text,
-                "tokens": clip.tokens,
-                **asdict(clip.counts),
-            }
-            for clip in sorted(baseline.clips, key=lambda clip: clip.id)
-        ],
+        "clips": [_clip_to_json(clip) for clip in sorted(baseline.clips, key=lambda clip: clip.id)],
     }
 
 
+def _clip_to_json(clip: ClipRecord) -> dict[str, Any]:
+    return {
+        "id": clip.id,
+        "fingerprint": clip.fingerprint,
+        "text": clip.text,
+        "tokens": clip.tokens,
+        **asdict(clip.counts),
+    }
+
+
+def _clip_from_json(clip: dict[str, Any]) -> ClipRecord:
+    counts = Counts(**{key: clip[key] for key in asdict(Counts())})
+    return ClipRecord(clip["id"], clip["fingerprint"], clip["text"], clip["tokens"], counts)
+
+
 def _from_json(content: dict[str, Any]) -> Baseline:
-    speed, count_keys = content["speed"], tuple(asdict(Counts()))
     return Baseline(
         variant=content["variant"],
         device=content["device"],
@@ -174,27 +230,41 @@ def _from_json(content: dict[str, Any]) -> Baseline:
         corpus=content["corpus"],
         language=content["language"],
         normalizer=content["normalizer"],
-        clips=tuple(
-            ClipRecord(
-                clip["id"],
-                clip["fingerprint"],
-                clip["text"],
-                clip["tokens"],
-                Counts(**{key: clip[key] for key in count_keys}),
-            )
-            for clip in content["clips"]
-        ),
+        clips=tuple(map(_clip_from_json, content["clips"])),
         raw_wer=content["raw"]["wer"],
         raw_cer=content["raw"]["cer"],
         size_mib=content["size_mib"],
-        speed=Speed(
-            Interval(**speed["ratio"]) if speed["ratio"] else None,
-            speed["seconds"],
-            speed["peak_mib"],
-            speed["machine"],
-        ),
+        speeds=tuple(_speed_from_json(speed, content["recorded"]) for speed in content["speed"]),
         versions=content["versions"],
         recorded=content["recorded"],
+    )
+
+
+def _speed_to_json(speed: Speed) -> dict[str, Any]:
+    return {
+        "ratio": None if speed.ratio is None else _rounded(speed.ratio),
+        "seconds": round(speed.seconds, 4),
+        "peak_mib": round(speed.peak_mib),
+        "machine": speed.machine,
+        "recorded": speed.recorded,
+        "spread": None if speed.spread is None else asdict(speed.spread),
+        "processes": speed.timed.processes,
+        "clips": {id: round(ratio, 4) for id, ratio in sorted(speed.timed.ratios.items())},
+        "reference": {id: round(seconds, 4) for id, seconds in sorted(speed.timed.reference.items())},
+        "otherwise": [_clip_to_json(clip) for clip in speed.otherwise],
+    }
+
+
+def _speed_from_json(speed: dict[str, Any], recorded: str) -> Speed:
+    return Speed(
+        Interval(**speed["ratio"]) if speed["ratio"] else None,
+        speed["seconds"],
+        speed["peak_mib"],
+        speed["machine"],
+        speed.get("recorded", recorded),
+        Timing(speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1)),
+        Spread(**speed["spread"]) if speed.get("spread") else None,
+        tuple(map(_clip_from_json, speed.get("otherwise", []))),
     )
 
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lxbench import baselines, machine, verdict
+from lxbench import baselines, ladder, machine, verdict
 from lxbench.baselines import Baseline, Speed
 from lxbench.errors import BaselineError, UsageError
+from lxbench.pairing import PAIRED_CLIPS
 from lxbench.row import Row
 from lxbench.run import Run
+from lxbench.stats import Timing, drift
 from lxbench.verdict import Verdict, Word
+
+# How often the clips that fp32 is timed beside are heard once more where the speed is still undecided.
+MAX_REPEATS = 2
 
 
 def judge_effect(row: Row) -> Verdict:
@@ -26,8 +32,33 @@ def judge_effect(row: Row) -> Verdict:
     return Verdict(Word.PASS, f"{steps}; runs {wanted or 'whatever it likes'}")
 
 
+def decide_speed(run: Run, row: Row) -> Verdict:
+    """Judge the speed of a timed row, and time it again while that is undecided, as far as the budget goes.
+
+    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
+    """
+    for _ in range(MAX_REPEATS if len(row.pairs) >= PAIRED_CLIPS else 0):
+        if row.crash or row.speed_crash or not wants_more(run, row, row.timing):
+            break
+        run.time_again(row)
+    return judge_speed(run, row)
+
+
+def wants_more(run: Run, row: Row, timed: Timing) -> bool:
+    """Whether more pairs of timings are worth their time: the speed is undecided, or it is recorded for others."""
+    if row.is_reference or row.word is Word.CRASHED or (row.usage is not None and row.usage.compilations):
+        return False
+    if run.settings.update & {"new", "changed"}:
+        return len(timed.ratios) < len(row.corpus.clips)
+    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
+        return False
+    changed = verdict.speed_change(timed, then, run.comparisons)
+    return changed is not None and verdict.worth_more(changed, row.variant.tolerance.speed)
+
+
 def judge_speed(run: Run, row: Row) -> Verdict:
-    """Compare the ratio to fp32 with the baseline's."""
+    """Compare the ratio to fp32 with the one that is stored for this kind of machine."""
     if row.crash or row.speed_crash:
         return Verdict(Word.CRASHED, row.crash or row.speed_crash)
     if row.usage is not None and row.usage.compilations:
@@ -41,12 +72,37 @@ def judge_speed(run: Run, row: Row) -> Verdict:
     assert row.baseline is not None
     if row.is_reference:
         return Verdict(Word.PASS, f"{row.seconds:.3f} s/audio; the reference that others are held against")
-    return verdict.judge_speed(
-        row.ratio,
-        row.baseline.speed.ratio,
-        row.variant.tolerance.speed,
-        machine.differing(run.machine, row.baseline.speed.machine, machine.RATIO_KEYS),
-    )
+    then = row.baseline.speed_on(run.machine)
+    if then is None:
+        differing = machine.differing(run.machine, row.baseline.speeds[0].machine, machine.RATIO_KEYS)
+        return Verdict(
+            Word.INCONCLUSIVE,
+            f"no speed is stored for this kind of machine, the baseline's differs in {', '.join(differing)}; "
+            "nox -s baselines records it",
+        )
+    changed = verdict.speed_change(row.timing, then, run.comparisons)
+    said = verdict.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
+    length = verdict.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
+    noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
+    return replace(said, text=said.text + noise + length)
+
+
+def judge_seconds(run: Run, row: Row) -> Verdict | None:
+    """Compare the time per audio with the last saved run of this very machine; None where there is nothing to judge by.
+
+    A machine has slower and faster hours: until it is known how far they are apart (``nox -s calibrate``), no change of
+    seconds can be told from one, and the change is shown alone.
+    """
+    then = run.saved.seconds.get(row.id, []) if run.saved is not None else []
+    record = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    if run.saved is None or not row.timed or record is None or record.spread is None:
+        return None
+    if len(then) != len(row.corpus.clips):
+        return None
+    now = {clip.id: row.transcripts[clip.id].seconds for clip in row.corpus.clips}
+    before = dict(zip(now, then, strict=True))
+    limit = row.variant.tolerance.speed
+    return verdict.judge_seconds(now, before, record.spread.seconds, limit, run.comparisons, run.saved.name)
 
 
 def judge_accuracy(run: Run, row: Row) -> Verdict:
@@ -56,8 +112,7 @@ def judge_accuracy(run: Run, row: Row) -> Verdict:
     if (identity := _judge_identity(run, row)) is not None:
         return identity
     assert row.baseline is not None
-    then = verdict.counts_on(row.baseline, row.records)
-    return verdict.judge_accuracy(row.counts, then, row.variant.tolerance)
+    return verdict.judge_accuracy(row.records, row.baseline.clips_on(run.machine), row.variant.tolerance)
 
 
 def judge_usable(run: Run) -> None:
@@ -66,6 +121,7 @@ def judge_usable(run: Run) -> None:
         reference = row.counts_of(run.reference_said)
         if row.complete and reference is not None:
             row.usable = verdict.usable(row.counts, reference)
+            row.against_reference = verdict.word_shift(row.records, row.clip_counts_of(run.reference_said))
 
 
 def judge_profile(row: Row) -> Verdict:
@@ -121,6 +177,27 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         return None
     if row.report is None or row.seconds is None or row.usage is None:
         return None
+    kept = row.baseline if row.word is not Word.STALE else None
+    before = kept.speed_on(run.machine) if kept is not None else None
+    speed = Speed(
+        row.ratio,
+        row.seconds,
+        row.usage.peak_mib,
+        machine.lasting(run.machine),
+        today,
+        row.timing,
+        before.spread if before is not None else None,
+    )
+    if kept is not None and not machine.same_kind(kept.speeds[0].machine, run.machine):
+        return kept.with_record(speed, row.records)
+    fresh = _recorded(run, row, row.report.census["size_mib"], speed, today)
+    if kept is not None:
+        for other in kept.speeds_elsewhere(run.machine):
+            fresh = fresh.with_record(other, kept.clips_on(other.machine))
+    return fresh
+
+
+def _recorded(run: Run, row: Row, size_mib: float, speed: Speed, today: str) -> Baseline:
     raw = row.raw_counts
     return Baseline(
         variant=row.variant.name,
@@ -132,8 +209,8 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         clips=row.records,
         raw_wer=raw.wer,
         raw_cer=raw.cer,
-        size_mib=row.report.census["size_mib"],
-        speed=Speed(row.ratio, row.seconds, row.usage.peak_mib, machine.lasting(run.machine)),
+        size_mib=size_mib,
+        speeds=(speed,),
         versions=machine.versions(),
         recorded=today,
     )
@@ -147,11 +224,12 @@ def update(run: Run, today: str) -> list[str]:
     lines = []
     for row in run.rows:
         proposed = propose(run, row, today)
-        if proposed is None or not _moved(run, row, proposed):
+        kind = _moved(run, row) if proposed is not None else ""
+        if proposed is None or not kind:
             continue
         path = run.baseline_path(row.variant.name)
         baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
-        if ("new" if row.word is Word.NEW else "changed") in run.settings.update:
+        if kind in run.settings.update:
             baselines.write(path, proposed)
             lines.append(f"baseline written: {path}")
     if "prune" in run.settings.update:
@@ -162,31 +240,41 @@ def update(run: Run, today: str) -> list[str]:
     return lines
 
 
-def _moved(run: Run, row: Row, proposed: Baseline) -> bool:
-    """Whether a baseline is worth rewriting: another verdict, another transcript, or a machine it cannot be held to."""
-    if row.baseline is None or row.word not in (Word.PASS, Word.INCONCLUSIVE):
-        return True
-    kept = {clip.id: clip.text for clip in row.baseline.clips}
-    return any(kept.get(clip.id) != clip.text for clip in proposed.clips) or bool(
-        machine.differing(run.machine, row.baseline.speed.machine, machine.RATIO_KEYS)
-    )
+def _moved(run: Run, row: Row) -> str:
+    """Which update would write a baseline: ``new``, ``changed``, or empty where there is nothing to write."""
+    if row.baseline is None:
+        return "changed" if row.baseline_error else "new"
+    if row.against_baseline not in (Word.PASS, Word.INCONCLUSIVE):
+        return "changed"
+    speed = row.baseline.speed_on(run.machine)
+    if speed is None or (
+        speed.ratio is not None and not speed.timed.reference
+    ):  # Format 1 has no clips to compare with.
+        return "new"
+    if drift(row.timing.reference, speed.timed.reference) < 1 - verdict.OTHER_STATE:
+        return "changed"  # It was recorded in a bad hour of the machine.
+    kept = {clip.id: clip.text for clip in row.baseline.clips_on(run.machine)}
+    return "changed" if any(kept.get(clip.id) != clip.text for clip in row.records) else ""
 
 
 def check_update(run: Run, names: Iterable[str]) -> None:
-    """Refuse to replace a baseline by one over fewer clips.
+    """Refuse to record over fewer clips than a baseline has: the others would be lost, or taken for what they are not.
 
     Raises:
         UsageError: ``--lx-clips`` would shrink a stored baseline.
     """
-    for name in sorted(names) if "changed" in run.settings.update else ():
+    for name in sorted(names):
         try:
             stored = baselines.read(run.baseline_path(name))
         except BaselineError:
             continue
-        if stored is not None and len(stored.clips) > len(run.corpus.clips):
+        if stored is None or len(stored.clips) <= len(run.corpus.first(ladder.find(run.ladder, name).clips).clips):
+            continue
+        writing = {"changed"} if stored.speed_on(run.machine) is not None else {"new", "changed"}
+        if update := ",".join(sorted(writing & run.settings.update)):
             raise UsageError(
-                f"--lx-update changed would replace the baseline of {name} over {len(stored.clips)} clips "
-                f"by one over {len(run.corpus.clips)}",
+                f"--lx-update {update} would record {name} over {len(run.corpus.clips)} clips, "
+                f"its baseline has {len(stored.clips)}",
                 expected="at least as many clips as the stored baseline has",
                 command=f"nox -s baselines -- -k {name}",
             )

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lxbench import machine
-
-if TYPE_CHECKING:
-    from lxbench.run import Run
+from lxbench.corpus import Corpus
+from lxbench.models import ModelSource
+from lxbench.settings import Settings
+from lxbench.stats import Change, change
 
 
 @dataclass(frozen=True)
 class Saved:
-    """One saved run: its name, and the mean seconds per audio of each row by its test id."""
+    """One saved run.
+
+    Attributes:
+        name: of its file.
+        seconds: of every clip in the corpus's order for each row, by its test id.
+        differing: which keys of the machine's fingerprint are others than here; seconds do not compare then.
+    """
 
     name: str
-    means: dict[str, float]
+    seconds: dict[str, list[float]]
+    differing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,55 +36,83 @@ class Comparison:
 
     Attributes:
         name: which saved run.
-        change: relative change of the mean seconds per audio by row; 0.10 is 10 % slower.
+        change: by what factor the time per audio has changed, clip by clip, by row; 1.10 is 10 % slower.
         only_then, only_now: rows missing from one side.
+        differing: see ``Saved``; nothing is compared then.
     """
 
     name: str
-    change: dict[str, float]
+    change: dict[str, Change]
     only_then: list[str]
     only_now: list[str]
+    differing: tuple[str, ...] = ()
 
 
-def key(run: Run) -> dict[str, Any]:
-    """What two runs must share for their seconds to be compared; stored with every benchmark."""
+def key(settings: Settings, source: ModelSource, corpus: Corpus, here: Mapping[str, Any]) -> dict[str, Any]:
+    """What two runs must share for their seconds to be compared; stored with every benchmark.
+
+    Args:
+        settings: the options of the run.
+        source: its model.
+        corpus: its clips.
+        here: see ``machine.describe``.
+    """
     return {
-        "model": run.source.fingerprint,
-        "corpus": run.corpus.fingerprint,
-        "language": run.settings.language,
-        "device": run.settings.device,
-        "machine": {name: run.machine.get(name) for name in machine.SECONDS_KEYS},
+        "model": source.fingerprint,
+        "corpus": corpus.fingerprint,
+        "language": settings.language,
+        "device": settings.device,
+        "machine": {name: here.get(name) for name in machine.SECONDS_KEYS},
     }
 
 
 def last(files: Iterable[Path], wanted: Mapping[str, Any]) -> Saved | None:
-    """Return the newest saved run with a row of this key; None where there is none.
+    """Return the newest saved run of this key, or else the newest of another machine; None where there is neither.
 
     Args:
         files: pytest-benchmark's saved JSON files; their names sort by age.
         wanted: the key of this run.
     """
+    elsewhere = None
     for path in sorted(files, key=lambda path: path.name, reverse=True):
         try:
-            benchmarks = json.loads(path.read_text("utf-8"))["benchmarks"]
-            means = {
-                bench["param"]: float(bench["stats"]["mean"])
-                for bench in benchmarks
-                if bench["extra_info"].get("key") == wanted
+            found = {
+                bench["param"]: (bench["extra_info"]["key"], [float(value) for value in bench["stats"]["data"]])
+                for bench in json.loads(path.read_text("utf-8"))["benchmarks"]
+                if _apart_from_machine(bench["extra_info"].get("key")) == _apart_from_machine(wanted)
             }
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # Not ours, or damaged: pytest-benchmark warns of it by itself.
-        if means:
-            return Saved(path.stem, means)
-    return None
+        if here := {row: seconds for row, (key, seconds) in found.items() if key == wanted}:
+            return Saved(path.stem, here)
+        if found and elsewhere is None:
+            there = next(iter(found.values()))[0]["machine"]
+            differing = machine.differing(wanted["machine"], there, tuple(wanted["machine"]))
+            elsewhere = Saved(path.stem, {}, tuple(differing))
+    return elsewhere
 
 
-def compare(now: Mapping[str, float], saved: Saved) -> Comparison:
-    """Compare mean seconds per audio row by row; rows on one side only are named."""
-    shared = [row for row in now if row in saved.means]
+def compare(now: Mapping[str, Sequence[float]], saved: Saved) -> Comparison:
+    """Compare the seconds of every clip row by row, from raw data; rows on one side only are named.
+
+    One machine's minutes differ more than its clips: a change that all rows share is the machine's.
+    """
+    if saved.differing:
+        return Comparison(saved.name, {}, [], [], saved.differing)
     return Comparison(
         saved.name,
-        {row: now[row] / saved.means[row] - 1 for row in shared},
-        [row for row in saved.means if row not in now],
-        [row for row in now if row not in saved.means],
+        {row: changed for row in now if (changed := _change(now[row], saved.seconds.get(row, ()))) is not None},
+        [row for row in saved.seconds if row not in now],
+        [row for row in now if row not in saved.seconds],
     )
+
+
+def _change(now: Sequence[float], then: Sequence[float]) -> Change | None:
+    if len(now) != len(then):
+        return None
+    after, before = ({str(number): value for number, value in enumerate(side)} for side in (now, then))
+    return change(after, before)
+
+
+def _apart_from_machine(key: Any) -> Any:
+    return {name: value for name, value in key.items() if name != "machine"} if isinstance(key, Mapping) else key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 # Instruction sets that decide which kernels run, by their names in /proc/cpuinfo.
 _ISA = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16")
 # What must be equal for a speed ratio to mean the same thing on another machine.
-RATIO_KEYS = ("isa", "threads")
-# What must be equal for seconds to mean the same thing.
-SECONDS_KEYS = ("cpu", "isa", "threads", "system")
+RATIO_KEYS = ("isa", "threads", "gpu")
+# What must be equal for seconds to mean the same thing: the fingerprint.
+SECONDS_KEYS = ("cpu", "isa", "cores", "threads", "memory_gib", "gpu", "driver", "system", "python", "versions")
+_MOMENTARY = ("load", "versions")  # Of a baseline; the versions stand beside it.
 _PACKAGES = (
     "torch",
     "transformers",
@@ -28,8 +30,13 @@ _PACKAGES = (
 )
 
 
-def describe(threads: int) -> dict[str, Any]:
-    """Describe this machine: CPU, instruction sets, cores, threads used, memory, system, load."""
+def describe(threads: int, device: str = "cpu") -> dict[str, Any]:
+    """Describe this machine: CPU, instruction sets, cores, threads used, memory, GPU if it is used, system, load.
+
+    Args:
+        threads: compute threads of a worker.
+        device: ``cpu`` or ``cuda``; a GPU that is not used does not count.
+    """
     info = _cpuinfo()
     flags = set(info.get("flags", info.get("Features", "")).split())
     return {
@@ -38,15 +45,17 @@ def describe(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_gib": _memory_gib(),
+        **(_gpu() if device == "cuda" else {"gpu": None, "driver": None}),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
+        "versions": versions(),
         "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
 
 
 def lasting(description: Mapping[str, Any]) -> dict[str, Any]:
     """A description without what is another at every moment."""
-    return {key: value for key, value in description.items() if key != "load"}
+    return {key: value for key, value in description.items() if key not in _MOMENTARY}
 
 
 def versions() -> dict[str, str]:
@@ -65,6 +74,11 @@ def differing(here: Mapping[str, Any], there: Mapping[str, Any], keys: tuple[str
     return [key for key in keys if here.get(key) != there.get(key)]
 
 
+def same_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether speed ratios of two machines mean the same thing."""
+    return not differing(one, other, RATIO_KEYS)
+
+
 def _cpuinfo() -> dict[str, str]:
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").split("\n\n")[0].splitlines()
@@ -74,8 +88,20 @@ def _cpuinfo() -> dict[str, str]:
     return {key.strip(): value.strip() for key, value in pairs}
 
 
-def _memory_gib() -> float | None:
+def _gpu() -> dict[str, str | None]:
+    """Name and driver of the first GPU, from the driver's own tool: the main process does without torch."""
+    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
     try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
+        name, driver = said.splitlines()[0].rsplit(",", 1)
+    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
+        return {"gpu": None, "driver": None}
+    return {"gpu": name.strip(), "driver": driver.strip()}
+
+
+def _memory_gib() -> int | None:
+    """Whole GiB: machines of one kind differ in what firmware and kernel keep for themselves."""
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
     except (AttributeError, ValueError, OSError):
         return None

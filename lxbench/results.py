@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lxbench import machine, score
+from lxbench import machine, score, verdict
 from lxbench.profile import Profile
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.score import Counts
 
-FORMAT = 1
+FORMAT = 2
 
 
 def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted: bool) -> dict[str, Any]:
@@ -117,6 +117,9 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "verdict": str(row.word) if row.verdicts else None,
         "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
         "usable": row.usable,
+        "shown_usable": None if row.against_reference is None else verdict.shown_usable(row.against_reference),
+        "against_reference": None if row.against_reference is None else asdict(row.against_reference),
+        "tolerance": asdict(row.variant.tolerance),
         "declared_unusable": row.variant.unusable,
         "complete": row.complete,
         **_rates(counts),
@@ -124,6 +127,8 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "counts": asdict(counts),
         "seconds": seconds,
         "ratio": None if ratio is None else asdict(ratio),
+        "processes": row.processes,
+        "disturbance": None if row.disturbance is None else asdict(row.disturbance),
         "peak_mib": None if row.usage is None else row.usage.peak_mib,
         "size_mib": None if row.report is None else row.report.census["size_mib"],
         "finished_s": row.finished_s,
@@ -136,14 +141,33 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "clips": [
             {
                 "id": record.id,
+                "fingerprint": record.fingerprint,
                 "text": record.text,
                 "tokens": record.tokens,
                 "seconds": row.transcripts[record.id].seconds,
-                "reference_seconds": row.reference_seconds.get(record.id),
+                "pairs": row.pairs.get(record.id, []),
                 **asdict(record.counts),
             }
             for record in row.records
         ],
+    }
+
+
+def saved_values(run: Run, row: Row) -> dict[str, Any]:
+    """What pytest-benchmark keeps of a row beside its timings: enough to compare two saved runs.
+
+    Shape: the row as in results.json without its build and profile, and what the run was about.
+    """
+    values = row_values(run, row)
+    return {
+        "row": _finite({**values, "build": None, "profile": {}}),
+        "format": FORMAT,
+        "device": run.settings.device,
+        "language": run.settings.language,
+        "normalizer": row.normalizer.name,
+        "model": {"name": run.source.name, "fingerprint": run.source.fingerprint},
+        "corpus": {"name": run.corpus.name, "fingerprint": run.corpus.fingerprint, "clips": []},
+        "machine": run.machine,
     }
 
 
@@ -157,12 +181,15 @@ def _profile(run: Run, taken: Profile) -> dict[str, Any]:
 
 def _baseline(run: Run, row: Row) -> dict[str, Any]:
     assert row.baseline is not None
+    then, kept = row.baseline.speed_on(run.machine), row.baseline.clips_on(run.machine)
     return {
         "path": str(run.baseline_path(row.variant.name)),
         "recorded": row.baseline.recorded,
-        **_rates(row.baseline.counts),
-        "ratio": None if row.baseline.speed.ratio is None else asdict(row.baseline.speed.ratio),
-        "clips": {clip.id: {"text": clip.text, "word_edits": clip.counts.word_edits} for clip in row.baseline.clips},
+        **_rates(score.total(clip.counts for clip in kept)),
+        "ratio": None if then is None or then.ratio is None else asdict(then.ratio),
+        "recorded_here": then is not None,
+        "spread": None if then is None or then.spread is None else asdict(then.spread),
+        "clips": {clip.id: {"text": clip.text, "word_edits": clip.counts.word_edits} for clip in kept},
     }
 
 

@@ -9,10 +9,11 @@ from lxbench import score, verdict
 from lxbench.baselines import Baseline, ClipRecord
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
+from lxbench.disturbance import Disturbance
 from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
-from lxbench.stats import MIN_CLIPS, Interval, speed_ratio
+from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, mean_ratio, timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import Usage
@@ -34,14 +35,17 @@ class Row:
         crash: why it died; empty where it did not.
         speed_crash: why its speed is unknown though it lives: the reference died beside it.
         transcripts: by clip id, in the corpus's order.
-        reference_seconds: seconds of fp32 on the same clips beside this variant; empty for fp32 itself.
+        pairs: by clip id, seconds of fp32 and of this variant in the same minutes, a pair a round; empty for fp32.
+        processes: how many processes of either the pairs are of.
         timed: whether every clip was timed.
+        disturbance: what else the machine did while the row was timed.
         usage: memory, compilations and warnings of the worker while it transcribed; None where it did not finish.
         profiles: of ``encoder`` and ``decoder``, where asked for.
         usable: whether WER is within the margin of fp32's in this run; None where fp32 was not heard.
+        against_reference: how far WER is from fp32's, clip by clip; None where fp32 was not heard.
         baseline: what is stored; None where there is nothing.
         baseline_error: why what is stored cannot be read.
-        verdicts: by what was judged: ``effect``, ``speed``, ``accuracy``, ``profile``, ``usable``.
+        verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``usable``.
         finished_s: seconds from the start of the run to this row's last verdict.
     """
 
@@ -54,11 +58,14 @@ class Row:
     crash: str = ""
     speed_crash: str = ""
     transcripts: dict[str, Transcript] = field(default_factory=dict)
-    reference_seconds: dict[str, float] = field(default_factory=dict)
+    pairs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    processes: int = 1
     timed: bool = False
+    disturbance: Disturbance | None = None
     usage: Usage | None = None
     profiles: dict[str, Profile] = field(default_factory=dict)
     usable: bool | None = None
+    against_reference: Shift | None = None
     baseline: Baseline | None = None
     baseline_error: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
@@ -75,6 +82,11 @@ class Row:
         return verdict.worst(self.verdicts.values())
 
     @property
+    def against_baseline(self) -> Word:
+        """The same without seconds, which are compared with another run: no baseline moves by them."""
+        return verdict.worst(said for what, said in self.verdicts.items() if what != "seconds")
+
+    @property
     def complete(self) -> bool:
         """Whether every clip was transcribed."""
         return len(self.transcripts) == len(self.corpus.clips)
@@ -87,15 +99,15 @@ class Row:
         return sum(said.seconds for said in self.transcripts.values()) / len(self.transcripts)
 
     @property
+    def timing(self) -> Timing:
+        """What was timed beside fp32; nothing for fp32 itself and where not every clip was timed."""
+        return timing(self.pairs, self.processes) if self.timed else Timing()
+
+    @property
     def ratio(self) -> Interval | None:
         """Times as fast as fp32; None for fp32 itself and where too few clips were timed."""
-        shared = [id for id in self.transcripts if id in self.reference_seconds]
-        if not self.timed or len(shared) < MIN_CLIPS:
-            return None
-        return speed_ratio(
-            [self.reference_seconds[id] for id in shared],
-            [self.transcripts[id].seconds for id in shared],
-        )
+        ratios = list(self.timing.ratios.values())
+        return mean_ratio(ratios) if len(ratios) >= MIN_CLIPS else None
 
     @property
     def records(self) -> tuple[ClipRecord, ...]:
@@ -124,7 +136,11 @@ class Row:
         """What another variant's transcripts would count; None where it was not heard on every clip."""
         if any(clip.id not in said for clip in self.corpus.clips):
             return None
-        return score.total(self._count(clip.text, said[clip.id].text) for clip in self.corpus.clips)
+        return score.total(self.clip_counts_of(said).values())
+
+    def clip_counts_of(self, said: Mapping[str, Transcript]) -> dict[str, Counts]:
+        """The same clip by clip, by id."""
+        return {clip.id: self._count(clip.text, said[clip.id].text) for clip in self.corpus.clips}
 
     def _count(self, reference: str, hypothesis: str) -> Counts:
         return score.count(self.normalizer.apply(reference), self.normalizer.apply(hypothesis))

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from lxbench import baselines, machine, score
+from lxbench import baselines, disturbance, score
+from lxbench.build import BuildReport
 from lxbench.corpus import Clip, Corpus
 from lxbench.errors import BaselineError
+from lxbench.history import Saved
 from lxbench.ladder import Ladder, Variant
 from lxbench.models import ModelSource
 from lxbench.pairing import Pairing
 from lxbench.row import Row, row_id
 from lxbench.settings import Settings
+from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
-from lxbench.worker import CrashError, Job, Worker
+from lxbench.worker import CrashError, Job, Usage, Worker
 
 
 class Watcher(Protocol):
@@ -40,6 +43,9 @@ class Run:
         rows: the ladder.
         folder: this run's folder under ``results/``.
         watcher: told how it gets on.
+        here: this machine, see ``machine.describe``.
+        saved: the last run of pytest-benchmark that was saved on this machine, if any.
+        comparisons: how many rows will be timed against a baseline: what the run's false alarms are shared by.
 
     Attributes:
         rows: what was measured, in order.
@@ -58,10 +64,13 @@ class Run:
         rows: Ladder,
         folder: Path,
         watcher: Watcher,
+        here: dict[str, Any],
+        saved: Saved | None = None,
+        comparisons: int = 1,
     ) -> None:
         self.settings, self.source, self.corpus, self.calibration = settings, source, corpus, calibration
         self.ladder, self.folder, self.watcher = rows, folder, watcher
-        self.machine = machine.describe(settings.threads)
+        self.machine, self.saved, self.comparisons = here, saved, comparisons
         self.rows: list[Row] = []
         self.reference_said: dict[str, Transcript] = {}
         self.absent: list[Variant] = []
@@ -69,6 +78,7 @@ class Run:
         self.orphans: list[Path] = []
         self._reference: Worker | None = None
         self._workers: dict[str, Worker] = {}
+        self._pairings: dict[str, Pairing] = {}
         self._every_worker: list[Worker] = []
 
     @property
@@ -92,7 +102,7 @@ class Run:
         assert worker is not None
         self._workers[row.id] = worker
         with _crash_kept(row):
-            row.report = worker.ready(lambda text: self.watcher.stage(row.id, text))
+            row.report = self._ready(worker, row.id)
         return row
 
     def finish(self, row: Row) -> None:
@@ -105,16 +115,23 @@ class Run:
         for worker in self._every_worker:
             worker.stop()
 
-    def time(self, row: Row, pedantic: Callable[..., object]) -> None:
-        """Transcribe every clip under ``benchmark.pedantic``, one round a clip, the reference in alternation."""
+    def time(self, row: Row, pedantic: Callable[..., object], wants_more: Callable[[Timing], bool]) -> None:
+        """Transcribe every clip under ``benchmark.pedantic``, one round a clip, the reference in alternation.
+
+        Args:
+            row: a row that was built.
+            pedantic: of pytest-benchmark's fixture.
+            wants_more: whether what was timed so far leaves the speed undecided.
+        """
         if row.crash:
             return
         worker = self._workers[row.id]
         reference = None if row.is_reference else self._reference
-        pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row))
-        try:
+        pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row), wants_more, lambda: self._renew(row))
+        with self._crash_of_either_kept(row):
             if reference is not None:
-                reference.ready(lambda text: self.watcher.stage(row_id(self.ladder[0], row.device), text))
+                self._ready(reference, row_id(self.ladder[0], row.device))
+            before = disturbance.snapshot(self._pids(row))
             pedantic(
                 pairing.target,
                 setup=pairing.setup,
@@ -122,16 +139,23 @@ class Run:
                 rounds=len(row.corpus.clips),
                 iterations=1,
             )
-            row.usage = worker.usage()
+            row.usage = self._usage(row)
             row.timed = True
-        except CrashError as crash:
-            if worker.crashed:
-                row.crash = str(crash)
-            else:
-                row.speed_crash = f"the reference crashed beside it: {crash}"
-        row.transcripts = pairing.transcripts
-        row.reference_seconds = {id: said.seconds for id, said in pairing.reference_transcripts.items()}
+            row.disturbance = disturbance.between(before, disturbance.snapshot(self._pids(row)))
+        row.transcripts, row.pairs, row.processes = pairing.transcripts, pairing.pairs, pairing.processes
+        self._pairings[row.id] = pairing
         self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
+
+    def time_again(self, row: Row) -> None:
+        """Time the clips of a row once more that fp32 was timed beside, for its ratio alone."""
+        pairing = self._pairings[row.id]
+        with self._crash_of_either_kept(row):
+            self.watcher.stage(row.id, "timing once more: the speed is not decided")
+            pairing.again()
+            row.usage, row.processes = self._usage(row), pairing.processes
+            for id in pairing.contradictions:
+                self.notes.append(f"{row.id} said something else when it heard clip {id} again")
+            pairing.contradictions.clear()
 
     def transcribe_rest(self, row: Row) -> None:
         """Transcribe the clips that were not timed: all of them where timing is off."""
@@ -155,6 +179,42 @@ class Run:
                 worker.prepare(row.corpus.clips[0])
                 self.watcher.stage(row.id, "profiling")
                 row.profiles = worker.profile(self.folder / "profiles" / row.id)
+
+    def _renew(self, row: Row) -> tuple[Worker, Worker]:
+        """End the processes of a row and of the reference beside it, and start both anew."""
+        row.usage = self._usage(row)
+        for worker in (self._workers[row.id], self._reference):
+            assert worker is not None
+            worker.stop()
+        variant, reference = self._spawn(row.variant), self._spawn(self.ladder[0])
+        self._workers[row.id], self._reference = variant, reference
+        self._ready(variant, row.id)
+        self._ready(reference, row_id(self.ladder[0], row.device))
+        return variant, reference
+
+    def _ready(self, worker: Worker, id: str) -> BuildReport:
+        return worker.ready(lambda text: self.watcher.stage(id, text))
+
+    def _usage(self, row: Row) -> Usage:
+        """What all processes of a row have used and said so far."""
+        now = self._workers[row.id].usage()
+        return now if row.usage is None else row.usage.with_other(now)
+
+    def _pids(self, row: Row) -> list[int]:
+        return [
+            each.pid for each in (self._workers[row.id], self._reference) if each is not None and each.pid is not None
+        ]
+
+    @contextmanager
+    def _crash_of_either_kept(self, row: Row) -> Iterator[None]:
+        """Tell a variant that crashed from the reference that crashed beside it."""
+        try:
+            yield
+        except CrashError as crash:
+            if self._workers[row.id].crashed:
+                row.crash = str(crash)
+            else:
+                row.speed_crash = f"the reference crashed beside it: {crash}"
 
     @property
     def baseline_folder(self) -> Path:

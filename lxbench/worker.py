@@ -69,6 +69,12 @@ class Usage:
     compilations: int
     warnings: tuple[str, ...]
 
+    def with_other(self, other: Usage) -> Usage:
+        """The same of two processes of one variant."""
+        warnings = dict.fromkeys((*self.warnings, *other.warnings))
+        peak = max(self.peak_mib, other.peak_mib)
+        return Usage(peak, self.compilations + other.compilations, tuple(warnings))
+
 
 class CrashError(LxbenchError):
     """A variant that died, hung or raised; the message has its reason and its last words."""
@@ -256,9 +262,12 @@ def _answer_requests(connection: Connection, job: Job) -> None:
 
 
 def _redirect(log: Path) -> None:
-    """Send everything that libraries print to a file: noise there, last words if it comes to that."""
+    """Send everything that libraries print to a file: noise there, last words if it comes to that.
+
+    A variant has one file; the next of its processes writes on.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)

@@ -9,6 +9,7 @@ from lxbench import baselines
 from lxbench.baselines import ClipRecord
 from lxbench.errors import BaselineError
 from lxbench.score import Counts
+from lxbench.stats import Timing
 from tests.samples import CLIP, baseline
 
 
@@ -56,6 +57,21 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     path.write_text('{"format": 99, "checksum": ""}')
     with pytest.raises(BaselineError, match="has format 99"):
         baselines.read(path)
+
+
+def test_a_file_of_format_1_has_the_speed_of_one_machine(tmp_path: Path) -> None:
+    path = tmp_path / "bf16.json"
+    baselines.write(path, baseline())
+    content = json.loads(path.read_text("utf-8"))
+    del content["checksum"]
+    (speed,) = content["speed"]
+    content |= {"format": 1, "speed": {key: speed[key] for key in ("ratio", "seconds", "peak_mib", "machine")}}
+    path.write_text(json.dumps({**content, "checksum": baselines._checksum(content)}), "utf-8")
+    read = baselines.read(path)
+    assert read is not None
+    assert read.speeds[0].timed == Timing()
+    assert read.speeds[0].recorded == read.recorded
+    assert read.speeds[0].ratio == baseline().speeds[0].ratio
 
 
 def test_an_interrupted_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,14 +9,16 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lxbench import embedded
+from lxbench import baselines, embedded
 from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
 
 ROWS = Path(__file__).parent / "rows.py"
@@ -137,6 +139,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=ROOT, env=bench_environ(), capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert "baseline written, review git diff baselines/" in Flat(done.stdout)
+    assert "Error" not in done.stdout
     assert done.returncode == 1
     return folder
 
@@ -170,6 +173,63 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     timed = [clip["seconds"] for clip in row["clips"]]
     assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
     assert results(stored)["harness"]["own_share"] < 0.5
+
+    latest, before_it = stored / "results" / "latest", next((stored / "storage").rglob("0001_*.json"))
+    same = compare(latest, latest / "results.json")
+    assert same.returncode == 0, same.stdout
+    assert re.search(r"^fp32 .* PASS *$", same.stdout, re.MULTILINE)
+    gone = compare(before_it, latest)
+    assert "ORPHAN harmed: no variant of this run owns it" in Flat(gone.stdout)
+    assert re.search(r"s/audio: fp32 [+-]\d", gone.stdout)
+    assert gone.returncode == 1
+    assert compare(latest, saved[0]).returncode == 0
+
+
+def compare(then: Path, now: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lxbench.compare", str(then), str(now)]
+    return subprocess.run(command, cwd=ROOT, env=bench_environ(), capture_output=True, text=True, check=False)
+
+
+def test_calibration_stores_what_equal_runs_differ_by(stored: Path) -> None:
+    path = baseline_of(stored, "harmed")
+    before = baselines.read(path)
+    options = [option for option in bench_command(stored) if option.startswith(("--lx-", "--benchmark-"))]
+    command = [sys.executable, "-m", "lxbench.calibrate", "--runs", "3", *options]
+    done = subprocess.run(
+        [*command, "--lx-corpus", str(stored / "small"), "--lx-variants", str(ROWS), "-k", "harmed"],
+        cwd=ROOT, env=bench_environ(), capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert f"spread stored: {path}" in Flat(done.stdout), done.stdout + done.stderr
+    assert "review git diff baselines/" in Flat(done.stdout)
+    assert done.returncode == 1
+    after = baselines.read(path)
+    assert before is not None
+    assert after is not None
+    assert after.speeds[0].spread is not None
+    assert (before.speeds[0].spread, after.speeds[0].spread.runs) == (None, 3)
+    assert replace(after, speeds=before.speeds) == before
+    (kept,) = (stored / "results").glob("*-calibration/calibration.json")
+    (found,) = json.loads(kept.read_text("utf-8"))["variants"]
+    assert (found["variant"], found["runs"], found["texts_moved"]) == ("harmed", 3, 0)
+    assert found["seconds"] == after.speeds[0].spread.seconds > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "message"),
+    [
+        (["--runs", "2"], {}, "--runs 2 shows no spread"),
+        (["--runs", "3"], {"CI": "true"}, "is refused where CI=true"),
+        (["--runs", "3", "-k", "nosuch"], {}, "a run ended with exit code 4"),
+        (["--runs", "3", "-k", "[fp32-cpu]", "--lx-clips", "1", "--benchmark-disable"], {}, "none of 0 timed rows has"),
+    ],
+)
+def test_a_calibration_that_cannot_be(
+    tmp_path: Path, arguments: list[str], environ: dict[str, str], message: str
+) -> None:
+    command = [sys.executable, "-m", "lxbench.calibrate", "--lx-results", str(tmp_path / "results"), *arguments]
+    environ = bench_environ(**environ)
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    refused(done, message)
 
 
 def test_a_deleted_baseline(bench: Bench, stored: Path) -> None:
@@ -205,7 +265,7 @@ def test_a_renamed_variant_is_an_orphan_and_is_pruned(bench: Bench, stored: Path
     """The rows file is not given, so that the ladder no longer knows 'harmed'."""
     options = ["--lx-corpus", stored / "small", "-k", "test_no_orphans"]
     done = bench(*options)
-    assert "no variant of the ladder owns it: was one renamed or removed?" in Flat(done.stdout)
+    assert "no variant of this run owns it: was one renamed or removed?" in Flat(done.stdout)
     assert f"ORPHAN {baseline_of(stored, 'harmed')}: no variant" in Flat(done.stdout)
     assert "next: nox -s baselines -- --lx-update prune -k test_no_orphans" in done.stdout
     assert done.returncode == 1
@@ -357,7 +417,7 @@ def test_calibration_clips_are_not_benchmark_clips(bench: Bench) -> None:
 
 def test_an_update_over_fewer_clips_is_refused(bench: Bench, stored: Path) -> None:
     done = bench("--lx-corpus", stored / "small", "-k", "fp32", "--lx-clips", "2", "--lx-update", "changed")
-    assert "would replace the baseline of fp32 over 6 clips by one over 2" in done.stderr
+    assert "--lx-update changed would record fp32 over 2 clips, its baseline has 6" in done.stderr
     assert done.returncode == 4
 
 

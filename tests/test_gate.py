@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lxbench import baselines, corpus, gate, score
+from lxbench import baselines, corpus, gate, machine, score
+from lxbench.baselines import Spread
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
+from lxbench.disturbance import Disturbance
+from lxbench.history import Saved
 from lxbench.ladder import CPU, Variant
 from lxbench.models import ModelSource
 from lxbench.profile import Operator, Profile
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.settings import Settings
+from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import Usage
@@ -40,10 +45,12 @@ def make_run(folder: Path, clips: Corpus, *update: str) -> Run:
         "cpu", "embedded", "ivr-ru", "ru", 4, folder / "baselines", frozenset(update), folder / "results", threads=2
     )
     source = ModelSource("embedded", "whisper-base", folder, MODEL)
-    return Run(settings, source, clips, clips.first(1), (FP32, BF16), folder / "results" / "now", Silent())
+    return Run(
+        settings, source, clips, clips.first(1), (FP32, BF16), folder / "results" / "now", Silent(), machine.describe(2)
+    )
 
 
-def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: int = 0) -> Row:
+def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: int = 0, stored: str = "") -> Row:
     row = Row(variant, "cpu", variant is FP32, run.corpus, score.RUSSIAN, timed=True, usage=Usage(900.0, 0, ()))
     row.report = BuildReport(census={"size_mib": 138.5}, kernels={variant.runs: 1})
     for number, clip in enumerate(run.corpus.clips):
@@ -51,8 +58,9 @@ def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: 
             "совсем другое" if number < wrong else clip.text, 5, seconds + number / 100
         )
         if variant is not FP32:
-            row.reference_seconds[clip.id] = 1.0 + number / 50
-    row.baseline = baselines.read(run.baseline_path(variant.name))
+            row.pairs[clip.id] = [(1.0 + number / 50, seconds + number / 100)]
+    row.baseline_error = stored
+    row.baseline = None if stored else baselines.read(run.baseline_path(variant.name))
     run.rows.append(row)
     return row
 
@@ -112,14 +120,60 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
     assert judge(again, make_row(again, seconds=seconds, wrong=wrong)).word is Word.PASS
 
 
-def test_a_baseline_of_another_machine_gates_accuracy_alone_and_can_be_renewed(stored: Path, clips: Corpus) -> None:
-    run = make_run(stored, clips, "changed")
-    run.machine = {**run.machine, "isa": ["none"]}
-    row = judge(run, make_row(run, seconds=0.9))
+def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:
+    def run_elsewhere(*update: str, seconds: float = 0.9, wrong: int = 0) -> tuple[Run, Row]:
+        run = make_run(stored, clips, *update)
+        run.machine = {**run.machine, "isa": ["none"]}
+        return run, judge(run, make_row(run, seconds=seconds, wrong=wrong))
+
+    run, row = run_elsewhere("new")
     assert row.verdicts["speed"].word is Word.INCONCLUSIVE
-    assert "the baseline's machine differs in isa" in row.verdicts["speed"].text
+    assert "the baseline's differs in isa; nox -s baselines records it" in row.verdicts["speed"].text
     assert row.verdicts["accuracy"].word is Word.PASS
+    assert not gate.wants_more(make_run(stored, clips), row, row.timing)  # there is nothing to decide
     assert len(gate.update(run, "2026-11-24")) == 1
+
+    _, slower = run_elsewhere(seconds=1.2)
+    assert slower.verdicts["speed"].word is Word.REGRESSED
+    home = make_run(stored, clips)
+    assert judge(home, make_row(home)).word is Word.PASS  # the speed of the first machine is still there
+
+    run, changed = run_elsewhere("changed", wrong=2)
+    assert changed.word is Word.REGRESSED
+    assert len(gate.update(run, "2026-11-25")) == 1
+    kept = baselines.read(run.baseline_path("bf16"))
+    assert kept is not None
+    assert [speed.machine["isa"] == ["none"] for speed in kept.speeds] == [False, True]
+    assert [len(speed.otherwise) for speed in kept.speeds] == [0, 2]  # what it says there, and only there
+    _, same = run_elsewhere(wrong=2)
+    assert same.verdicts["accuracy"].word is Word.PASS
+    assert judge(home, make_row(home)).word is Word.PASS
+
+
+def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Patient(Run):
+        repeats = 0
+
+        def time_again(self, row: Row) -> None:
+            self.repeats += 1
+            for number, rounds in enumerate(row.pairs.values()):
+                rounds.append((1.0 + number / 50, 0.5 + number / 100))
+
+    plain = make_run(stored, clips)
+    run = Patient(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    row = make_row(run, seconds=0.556)
+    row.pairs = {id: [(ref, said * (1 + 0.3 * (n % 2)))] for n, (id, ((ref, said),)) in enumerate(row.pairs.items())}
+    assert gate.wants_more(run, row, row.timing)
+    gate.decide_speed(run, row)
+    assert run.repeats == 0  # 4 clips are a quick look
+    monkeypatch.setattr(gate, "PAIRED_CLIPS", 4)
+    gate.decide_speed(run, row)
+    assert run.repeats == gate.MAX_REPEATS
+    steady = make_row(run)
+    assert gate.decide_speed(run, steady).word is Word.PASS
+    assert run.repeats == gate.MAX_REPEATS
 
 
 @pytest.mark.parametrize("update", ["new", "changed"])
@@ -186,3 +240,103 @@ def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
     assert gate.judge_profile(row).text == "the profile of the decoder is empty"
     row.profiles["decoder"] = Profile(top, (Operator("fmha", 0.5, 1.0, 1),), tmp_path)
     assert gate.judge_profile(row) == Verdict(Word.PASS, "encoder: aten::addmm 44%; decoder: fmha 50%")
+
+
+def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(stored: Path, clips: Corpus) -> None:
+    def said(seconds: float, spread: float | None, **elsewhere: tuple[str, ...]) -> Verdict | None:
+        run = make_run(stored, clips)
+        run.saved = Saved("0007_x", {"bf16-cpu": [0.5 + n / 100 for n in range(4)]}, **elsewhere)
+        row = make_row(run, seconds=seconds)
+        assert row.baseline is not None
+        (speed,) = row.baseline.speeds
+        known = None if spread is None else Spread(0.002, spread, 10, "2026-11-24")
+        row.baseline = replace(row.baseline, speeds=(replace(speed, spread=known),))
+        return gate.judge_seconds(run, row)
+
+    slower = said(0.6, 0.01)
+    assert slower is not None
+    assert slower.word is Word.REGRESSED
+    assert slower.text.startswith("s/audio since 0007_x: +19")
+    assert slower.text.endswith("equal runs of this machine are 1.0% apart")
+    for seconds, spread, word in ((0.5, 0.001, Word.PASS), (0.6, 0.2, Word.INCONCLUSIVE)):
+        verdict = said(seconds, spread)
+        assert verdict is not None
+        assert verdict.word is word
+    assert said(0.6, None) is None
+
+
+def test_what_disturbed_an_undecided_speed_is_said(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips)
+    row = make_row(run)
+    noise = (0.7, 1.3, 0.8, 1.2)
+    row.pairs = {id: [(ref * noise[n], said)] for n, (id, ((ref, said),)) in enumerate(row.pairs.items())}
+    row.disturbance = Disturbance(load=3.2, stolen=0.01, others=0.9, mhz=2600.0)
+    said = gate.judge_speed(run, row)
+    assert said.word is Word.INCONCLUSIVE
+    assert re.search(r"clips spread by \d\d%; load 3.20, other processes 0.90 cores, stolen 0.01 cores$", said.text)
+
+
+def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new", "changed")
+    row = judge(run, make_row(run))
+    row.verdicts["seconds"] = Verdict(Word.REGRESSED, "slow hours")
+    assert (row.word, row.against_baseline) == (Word.REGRESSED, Word.PASS)
+    assert gate.update(run, "2026-11-24") == []
+
+
+def test_the_reference_is_never_timed_again(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new")
+    row = make_row(run, FP32)
+    assert not gate.wants_more(run, row, Timing())
+    assert gate.decide_speed(run, row).word is Word.NEW
+
+
+def test_no_time_is_spent_on_a_speed_that_will_not_be_judged(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips)
+    row = make_row(run, seconds=0.53)
+    noise = (0.8, 1.2, 0.85, 1.15)
+    row.pairs = {id: [(ref * noise[n], said)] for n, (id, ((ref, said),)) in enumerate(row.pairs.items())}
+    assert gate.wants_more(run, row, row.timing)
+    assert row.baseline is not None
+    good = row.baseline
+    row.baseline = replace(good, speeds=tuple(replace(speed, timed=Timing()) for speed in good.speeds))
+    assert not gate.wants_more(run, row, row.timing)  # format 1: more pairs do not make its interval narrower
+    row.baseline = replace(good, language="de")
+    assert not gate.wants_more(run, row, row.timing)
+    row.baseline = good
+    row.usage = Usage(900.0, 3, ())
+    assert not gate.wants_more(run, row, row.timing)
+
+
+def test_a_record_of_format_1_is_recorded_anew(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new")
+    row = judge(run, make_row(run))
+    assert row.baseline is not None
+    speeds = tuple(replace(speed, timed=Timing()) for speed in row.baseline.speeds)
+    row.baseline = replace(row.baseline, speeds=speeds)
+    assert len(gate.update(run, "2026-11-24")) == 1
+
+
+def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_way(
+    stored: Path, clips: Corpus
+) -> None:
+    def slower(by: float) -> list[str]:
+        run = make_run(stored, clips, "changed")
+        row = make_row(run)
+        row.pairs = {id: [(ref * by, said * by) for ref, said in rounds] for id, rounds in row.pairs.items()}
+        assert judge(run, row).word is Word.INCONCLUSIVE
+        return gate.update(run, "2026-11-24")
+
+    assert slower(1.4) == []
+    assert len(slower(0.7)) == 1
+    assert slower(1.0) == []
+
+
+def test_an_unreadable_baseline_is_not_new(stored: Path, clips: Corpus) -> None:
+    path = make_run(stored, clips).baseline_path("bf16")
+    path.write_text(path.read_text("utf-8").replace('"tokens": 5', '"tokens": 6', 1), "utf-8")
+    for update, lines in (("new", 0), ("changed", 1)):
+        run = make_run(stored, clips, update)
+        row = make_row(run, stored="edited by hand")
+        assert judge(run, row).word is Word.STALE
+        assert len(gate.update(run, "2026-11-24")) == lines

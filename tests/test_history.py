@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from lxbench import history
-from lxbench.history import Saved
+from lxbench.history import Comparison, Saved
 
 KEY = {"model": "m", "corpus": "c", "language": "ru", "machine": {"cpu": "x"}}
 
 
-def save(folder: Path, name: str, key: Any, **means: float) -> Path:
-    benchmarks = [{"param": row, "stats": {"mean": mean}, "extra_info": {"key": key}} for row, mean in means.items()]
+def save(folder: Path, name: str, key: Any, **seconds: float) -> Path:
+    benchmarks = [
+        {"param": row, "stats": {"data": [value] * 4}, "extra_info": {"key": key}} for row, value in seconds.items()
+    ]
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"benchmarks": benchmarks}))
     return path
@@ -25,7 +27,8 @@ def test_the_newest_run_of_the_same_kind_is_taken(tmp_path: Path) -> None:
         save(tmp_path, "0002_b", KEY, fp32=0.5),
         save(tmp_path, "0003_c", {**KEY, "machine": {"cpu": "y"}}, fp32=0.1),
     ]
-    assert history.last(files, KEY) == Saved("0002_b", {"fp32": 0.5})
+    assert history.last(files, KEY) == Saved("0002_b", {"fp32": [0.5] * 4})
+    assert history.last(files, {**KEY, "machine": {"cpu": "z"}}) == Saved("0003_c", {}, ("cpu",))
     assert history.last(files, {**KEY, "corpus": "d"}) is None
     assert history.last([], KEY) is None
 
@@ -35,11 +38,18 @@ def test_files_of_others_are_passed_over(tmp_path: Path, text: str) -> None:
     old = save(tmp_path, "0001_a", KEY, fp32=0.6)
     other = tmp_path / "0002_b.json"
     other.write_text(text)
-    assert history.last([old, other], KEY) == Saved("0001_a", {"fp32": 0.6})
+    assert history.last([old, other], KEY) == Saved("0001_a", {"fp32": [0.6] * 4})
 
 
-def test_rows_on_one_side_only_are_named() -> None:
-    compared = history.compare({"fp32": 0.66, "bf16": 0.3}, Saved("0001_a", {"fp32": 0.6, "compile": 0.5}))
-    assert compared.change == {"fp32": pytest.approx(0.1)}
+def test_seconds_are_compared_clip_by_clip_and_rows_on_one_side_are_named() -> None:
+    saved = Saved("0001_a", {"fp32": [0.6, 1.2, 0.3], "compile": [0.5] * 3, "q": [0.1] * 4})
+    compared = history.compare({"fp32": [0.66, 1.32, 0.33], "bf16": [0.3] * 3, "q": [0.1] * 3}, saved)
+    assert list(compared.change) == ["fp32"]  # q heard other clips then
+    assert compared.change["fp32"].plain.value == pytest.approx(1.1)
     assert compared.only_then == ["compile"]
     assert compared.only_now == ["bf16"]
+
+
+def test_seconds_of_another_machine_are_not_compared() -> None:
+    compared = history.compare({"fp32": [0.6, 1.2, 0.3]}, Saved("0001_a", {}, ("cpu", "versions")))
+    assert compared == Comparison("0001_a", {}, [], [], ("cpu", "versions"))

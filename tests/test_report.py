@@ -12,6 +12,7 @@ from lxbench.history import Comparison
 from lxbench.report import advice, markdown, table, terminal
 from lxbench.report.progress import LiveProgress
 from lxbench.settings import Settings
+from lxbench.stats import Change, Interval
 from lxbench.verdict import Word
 
 SETTINGS = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
@@ -25,9 +26,11 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         "verdict": word,
         "verdicts": {"speed": {"word": "PASS", "text": "fine"}, "accuracy": {"word": word, "text": "WER 0.3"}},
         "usable": True,
+        "shown_usable": True,
         "declared_unusable": False,
         "complete": True,
         "warnings": [],
+        "disturbance": {"load": 2.0, "stolen": 0.0, "others": 0.02, "mhz": 2600.0},
         "profile": {},
         "wer": 0.1393,
         "cer": 0.02793,
@@ -48,9 +51,9 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         },
         "baseline": {"clips": {"a": {"text": "", "word_edits": 1}}},
         "clips": [
-            {"id": "a", "text": "Раз дваа", "word_edits": 1},
-            {"id": "b", "text": "<b>три</b> | `x`", "word_edits": 2},
-            {"id": "c", "text": "пять", "word_edits": 0},
+            {"id": "a", "text": "Раз дваа", "word_edits": 1, "tokens": 3, "pairs": [(1.2, 0.6)]},
+            {"id": "b", "text": "<b>три</b> | `x`", "word_edits": 2, "tokens": 6, "pairs": [(1.6, 0.8)]},
+            {"id": "c", "text": "пять", "word_edits": 0, "tokens": 3, "pairs": []},
         ],
         **values,
     }
@@ -119,12 +122,15 @@ def test_the_last_line_is_the_command_to_paste() -> None:
 
 
 def test_the_run_before_is_compared_and_missing_rows_are_named() -> None:
-    compared = Comparison("0001_x", {"fp32-cpu": 0.021}, ["bf16-cpu"], ["compile-cpu"])
+    slower = Interval(1.021, 1.015, 1.027)
+    compared = Comparison("0001_x", {"fp32-cpu": Change(slower, slower, 0.01)}, ["bf16-cpu"], ["compile-cpu"])
     text = ending(results(row("fp32", "PASS")), 120, compared)
-    assert "s/audio since run 0001_x: fp32-cpu +2.1%" in text
+    assert "s/audio since run 0001_x: fp32-cpu +2.1% [+1.5%, +2.7%]" in text
     assert "in that run but not in this one: bf16-cpu" in text
     assert "in this run but not in that one: compile-cpu" in text
     assert "no earlier run" in ending(results(row("fp32", "PASS")), 120)
+    elsewhere = ending(results(row("fp32", "PASS")), 120, Comparison("0001_x", {}, [], [], ("cpu",)))
+    assert "0001_x, was on another machine (cpu differ): seconds are not compared" in " ".join(elsewhere.split())
 
 
 def test_a_row_that_the_device_lacks_stands_in_its_place_and_says_why() -> None:
@@ -173,6 +179,8 @@ def test_the_details_tell_what_a_step_changed() -> None:
         "7.0 M float32, 3.0 M int8",
         "10.0%",
         "277 -> 139",
+        "4.0",
+        "155.7",
         "load 3.0 s, steps 0.2 s, warm-up 1.5 s",
     )
     assert "| bf16 | cast(bfloat16) |" in markdown.summary(results(row("bf16", "PASS")))
@@ -289,3 +297,28 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
     lines = out.getvalue().splitlines()
     assert lines[0] == "fp32-cpu: loading"
     assert lines[-2:] == ["fp32-cpu: clip 2 of 2, 0:00 left: три", "done"]
+
+
+def test_rows_whose_usability_is_not_shown_are_named() -> None:
+    found = results(row("bf16", "PASS", shown_usable=False), row("q", "PASS"), row("x", "PASS", usable=False))
+    (said,) = table.remarks(found)
+    assert said == (
+        "within the margin of fp32 as measured, but 3 clips are too few to show it (the interval reaches beyond): bf16"
+    )
+
+
+def test_a_disturbed_machine_is_noted() -> None:
+    busy = {"load": 3.0, "stolen": 0.01, "others": 0.94, "mhz": None}
+    found = results(row("fp32", "PASS", disturbance=None), row("bf16", "PASS", disturbance=busy), row("q", "PASS"))
+    (note,) = [remark for remark in table.remarks(found) if "cores" in remark]
+    assert note == "other processes used 0.9 to 0.9 cores while these rows were timed: bf16; their seconds are too high"
+
+
+def test_rows_beside_which_fp32_itself_was_slower_are_named() -> None:
+    rows = [row(name, "PASS") for name in ("bf16", "q", "p")]
+    rows[1]["clips"] = [
+        {**clip, "pairs": [(1.45 * ref, said) for ref, said in clip["pairs"]]} for clip in rows[1]["clips"]
+    ]
+    (said,) = table.remarks(results(*rows))
+    assert said.startswith("fp32 itself took longer beside q (+45%) than beside the other rows")
+    assert list(table.remarks(results(rows[0], rows[2]))) == []

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 
 from lxbench import verdict
-from lxbench.baselines import ClipRecord
+from lxbench.baselines import ClipRecord, Speed
 from lxbench.score import Counts
-from lxbench.stats import Interval
+from lxbench.stats import Change, Interval, Shift, Timing
 from lxbench.verdict import Tolerance, Verdict, Word
 from tests.samples import CLIP, MODEL, baseline
 
@@ -29,29 +32,101 @@ def counts(word_edits: int, character_edits: int = 0) -> Counts:
     ],
 )
 def test_accuracy_is_held_to_the_baseline_plus_tolerance(now: Counts, word: Word) -> None:
-    assert verdict.judge_accuracy(now, counts(150), TOLERANCE).word is word
+    assert verdict.judge_rates(now, counts(150), TOLERANCE).word is word
+
+
+def changed(value: float, half: float, strict: float | None = None) -> Change:
+    far = half * 1.5 if strict is None else strict
+    return Change(Interval(value, value - half, value + half), Interval(value, value - far, value + far), 0.05)
 
 
 @pytest.mark.parametrize(
-    ("now", "word"),
+    ("change", "word"),
     [
-        (Interval(2.0, 1.95, 2.05), Word.PASS),
-        (Interval(1.75, 1.72, 1.79), Word.REGRESSED),
-        (Interval(1.8, 1.75, 1.85), Word.INCONCLUSIVE),
-        (Interval(2.1, 1.75, 2.5), Word.INCONCLUSIVE),
-        (Interval(2.3, 2.25, 2.35), Word.IMPROVED),
-        (Interval(2.2, 2.15, 2.25), Word.PASS),
+        (changed(1.00, 0.03), Word.PASS),
+        (changed(0.85, 0.03), Word.REGRESSED),
+        (changed(0.85, 0.03, 0.20), Word.INCONCLUSIVE),  # of so many rows, one may look like this by chance
+        (changed(0.90, 0.03), Word.INCONCLUSIVE),
+        (changed(1.05, 0.25), Word.INCONCLUSIVE),
+        (changed(1.15, 0.03), Word.IMPROVED),
+        (changed(1.15, 0.03, 0.20), Word.PASS),
+        (changed(1.10, 0.03), Word.PASS),
         (None, Word.INCONCLUSIVE),
     ],
 )
-def test_speed_is_red_only_where_the_whole_interval_is(now: Interval | None, word: Word) -> None:
-    assert verdict.judge_speed(now, Interval(2.0, 1.9, 2.1), 0.10).word is word
+def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, word: Word) -> None:
+    said = verdict.judge_speed(Interval(2.0, 1.9, 2.1), change, 0.10)
+    assert said.word is word
+    assert change is not None or "too few clips" in said.text
 
 
-def test_speed_of_another_machine_is_not_gated_and_says_why() -> None:
-    said = verdict.judge_speed(Interval(0.5, 0.4, 0.6), Interval(2.0, 1.9, 2.1), 0.10, ["isa", "threads"])
+@pytest.mark.parametrize(
+    ("change", "more"),
+    [
+        (changed(0.90, 0.03), True),
+        (changed(0.91, 0.03), True),  # chances are that it is below 0.90
+        (changed(0.92, 0.03), False),  # hardly: it will not become red
+        (changed(0.85, 0.03, 0.20), True),
+        (changed(0.85, 0.03), False),
+        (changed(1.00, 0.03), False),
+    ],
+)
+def test_more_timings_are_worth_it_where_a_loss_is_likely_and_not_certain(change: Change, more: bool) -> None:
+    assert verdict.worth_more(change, 0.10) is more
+
+
+def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
+    then = Interval(2.0, 1.9, 2.1)
+    text = "1.80x fp32, baseline 2.00x: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
+    assert verdict.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
+    doubtful = verdict.judge_speed(then, changed(0.9, 0.03), tolerance=0.09).text
+    assert doubtful.endswith(
+        "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%"
+    )
+
+
+def test_a_record_without_clips_is_compared_as_a_whole() -> None:
+    ratios = {"a": 2.0, "b": 2.1, "c": 1.9, "d": 2.0}
+    whole = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {})
+    clipwise = replace(whole, timed=Timing(ratios))
+    loose, tight = (verdict.speed_change(Timing(ratios), then) for then in (whole, clipwise))
+    assert loose is not None
+    assert tight is not None
+    assert loose.plain.value == pytest.approx(tight.plain.value, abs=0.01)
+    assert loose.plain.high - loose.plain.low > 0.1 > tight.plain.high - tight.plain.low
+
+
+def test_processes_are_part_of_the_interval_and_more_of_them_make_it_narrower() -> None:
+    ratios = {f"c{n}": 2.0 + n / 100 for n in range(8)}
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios, processes=4))
+    halves = []
+    for clips, processes in ((4, 1), (8, 1), (8, 4), (8, 12)):
+        here = dict(list(ratios.items())[:clips])
+        changed = verdict.speed_change(Timing(here, processes=processes), then)
+        assert changed is not None
+        halves.append(math.log(changed.plain.high / changed.plain.value) / 1.96 / verdict.BETWEEN_PROCESSES)
+    # 4 of 8 clips are of 2 of the 4 processes.
+    assert halves == pytest.approx(
+        [math.sqrt(1 + 1 / 2), math.sqrt(1 + 1 / 4), math.sqrt(1 / 2), math.sqrt(1 / 12 + 1 / 4)], rel=1e-3
+    )
+
+
+def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
+    ratios = {"a": 2.0, "b": 2.1, "c": 1.9, "d": 2.0}
+    seconds = dict.fromkeys(ratios, 1.2)
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios, seconds))
+    slower = {id: ratio * 0.9 for id, ratio in ratios.items()}
+    same = verdict.speed_change(Timing(slower, seconds), then)
+    other = verdict.speed_change(Timing(slower, {id: value * 1.4 for id, value in seconds.items()}), then)
+    assert same is not None
+    assert other is not None
+    assert same.drift == 1.0
+    assert other.drift == pytest.approx(1.4)
+    assert other.plain.value == same.plain.value
+    assert verdict.word_of(same, 0.03) is Word.REGRESSED
+    said = verdict.judge_speed(then.ratio, other, 0.03)
     assert said.word is Word.INCONCLUSIVE
-    assert "the baseline's machine differs in isa, threads" in said.text
+    assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
 
 
 def test_identity_of_a_fitting_baseline() -> None:
@@ -114,11 +189,63 @@ def test_usable_is_measured_against_the_reference() -> None:
     assert not verdict.usable(counts(161), counts(150))
 
 
-def test_one_word_alone_does_not_make_a_variant_unusable() -> None:
-    assert verdict.usable(Counts(40, 4, 200, 9), Counts(40, 3, 200, 8))
-    assert not verdict.usable(Counts(40, 5, 200, 9), Counts(40, 3, 200, 8))
+def test_usable_is_shown_where_the_whole_interval_is_within_the_margin() -> None:
+    def against(high: float) -> Shift:
+        return Shift(Interval(0.004, -0.002, high), 0.1, 3, 1, 500)
+
+    assert verdict.shown_usable(against(0.010))
+    assert not verdict.shown_usable(against(0.0101))
+
+
+@pytest.mark.parametrize(
+    ("moved", "text"),
+    [
+        (
+            Shift(Interval(0.004, -0.002, 0.01), 0.118, 7, 3, 410),
+            "7 clips are worse, 3 better, by chance in 11.8% of such corpora; about 410 clips would decide it",
+        ),
+        (
+            Shift(Interval(0.02, 0.01, 0.03), 0.0001, 12, 0, 30),
+            "12 clips are worse, 0 better, by chance in 0.0% of such corpora",
+        ),
+    ],
+)
+def test_a_shift_says_how_likely_chance_is(moved: Shift, text: str) -> None:
+    assert verdict.describe_shift(moved) == text
+
+
+def clips(*edits: int, text: str = "x", tokens: int = 5) -> list[ClipRecord]:
+    return [ClipRecord(str(n), "f", f"{text}{edit}", tokens, Counts(6, edit, 30, 0)) for n, edit in enumerate(edits)]
+
+
+@pytest.mark.parametrize(("tokens", "text"), [(100, ""), (101, ""), (70, "-30% tokens"), (444, "+344% tokens")])
+def test_a_speed_that_comes_from_the_length_of_the_output_says_so(tokens: int, text: str) -> None:
+    then, now = clips(0, 0, 0, tokens=100), clips(0, 0, 0, tokens=tokens)
+    said = verdict.describe_length(now, then, {"0", "1"})
+    whole = f"; it says {text} on the timed clips (200 then, {2 * tokens} now), and speed follows"
+    assert said == (whole if text else "")
+
+
+def test_how_many_transcripts_changed_is_said_and_how_likely_chance_is() -> None:
+    then = clips(0, 0, 0, 1)
+    assert verdict.judge_accuracy(then, then, TOLERANCE).text.endswith("tolerance 0.0050)")
+    other = verdict.judge_accuracy(clips(0, 0, 0, 1, text="y"), then, TOLERANCE)
+    assert other.text.endswith("; 4 of 4 transcripts changed")
+    worse = verdict.judge_accuracy(clips(0, 0, 3, 0), then, Tolerance(wer=0.5))
+    assert (worse.word, "; 2 of 4 transcripts changed: 1 clips are worse, 1 better" in worse.text) == (Word.PASS, True)
+
+
+def test_chance_does_not_soften_the_tolerance() -> None:
+    said = verdict.judge_accuracy(clips(5, 0, 0, 0), clips(0, 1, 1, 1), TOLERANCE)
+    assert said.word is Word.REGRESSED
+    assert "by chance in" in said.text
 
 
 def test_a_subset_is_compared_with_the_same_clips_of_the_baseline() -> None:
-    two = baseline(CLIP, ClipRecord("two", "g", "x", 1, Counts(10, 10, 50, 50)))
-    assert verdict.counts_on(two, [CLIP]) == CLIP.counts
+    said = verdict.judge_accuracy(clips(1), clips(1, 6, 6), TOLERANCE)
+    assert said.text.startswith("WER 0.1667, baseline 0.1667 (+0.0000,")
+
+
+def test_one_word_alone_does_not_make_a_variant_unusable() -> None:
+    assert verdict.usable(Counts(40, 4, 200, 9), Counts(40, 3, 200, 8))
+    assert not verdict.usable(Counts(40, 5, 200, 9), Counts(40, 3, 200, 8))

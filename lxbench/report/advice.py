@@ -39,12 +39,19 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         return f"less {settings.results / 'latest' / 'logs' / crashed[0]}.log"
     if results["orphans"]:
         return _baselines(settings, "prune", ["test_no_orphans"])
+    accepted_by = {row["id"]: _against_baseline(row) for row in results["rows"] if row["verdict"]}
     for word in (Word.STALE, Word.NEW, Word.REGRESSED, Word.IMPROVED):
-        if accepted := [id for id, said in rows.items() if said is word]:
+        if accepted := [id for id, said in accepted_by.items() if said is word]:
             # A test id in its brackets means that row alone; a bare name would be found in other names too.
             command = _baselines(settings, _ACCEPTS[word], [f"[{id}]" for id in accepted])
             return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
     return ""
+
+
+def _against_baseline(row: dict[str, Any]) -> Word:
+    """The verdict of a row without that of its seconds, which no baseline holds."""
+    words = [Word(said["word"]) for what, said in row["verdicts"].items() if what != "seconds"]
+    return min(words, key=list(Word).index, default=Word.PASS)
 
 
 def _baselines(settings: Settings, update: str, names: list[str]) -> str:

@@ -84,7 +84,8 @@ class LiveProgress:
 
     def _left(self) -> str:
         elapsed, total = time.monotonic() - (self._first_clip or 0.0), sum(self._work.values())
-        seconds = int(elapsed / self._done * (total - self._done)) if self._done else 0
+        # Undecided rows take longer than planned.
+        seconds = max(0, int(elapsed / self._done * (total - self._done))) if self._done else 0
         return f"{seconds // 60}:{seconds % 60:02d}"
 
 

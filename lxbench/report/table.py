@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lxbench import score
-from lxbench.verdict import Word
+from lxbench.stats import drift, timing
+from lxbench.verdict import OTHER_STATE, Word
 
 COLUMNS = ("variant", "WER", "CER", "s/audio", "vs fp32 [95 % CI]", "peak MiB", "size MiB", "verdict")
-DETAILS = ("variant", "steps", "modules", "stored", "zeros", "size MiB", "built in")
+DETAILS = ("variant", "steps", "modules", "stored", "zeros", "size MiB", "tokens/clip", "ms/token", "built in")
 OPERATORS = ("variant", "part", "top operators")
 WORST_CLIPS = 3
 _TOP = 4
+_DISTURBED = 0.2  # cores
 _NAME_WIDTH = 60
 _ATTENTION = re.compile("attention|flash|fmha", re.IGNORECASE)
 
@@ -89,7 +92,7 @@ def verdicts(results: Results) -> Iterator[tuple[str, str, str]]:
     for (word, text), rows in said.items():
         yield word, ", ".join(f"{id} {' and '.join(whats)}" for id, whats in rows.items()), text
     for path in results["orphans"]:
-        yield Word.ORPHAN, path, "no variant of the ladder owns it: was one renamed or removed?"
+        yield Word.ORPHAN, path, "no variant of this run owns it: was one renamed or removed?"
 
 
 def red(results: Results) -> list[Record]:
@@ -112,7 +115,9 @@ def worst_clips(results: Results, row: Record, width: int = 10_000) -> Iterator[
     def loss(clip: Record) -> tuple[int, int]:
         return clip["word_edits"] - kept.get(clip["id"], {}).get("word_edits", 0), clip["word_edits"]
 
-    wrong = sorted((clip for clip in row["clips"] if clip["word_edits"]), key=loss, reverse=True)
+    # A file of pytest-benchmark has no reference texts.
+    wrong = [clip for clip in row["clips"] if clip["word_edits"] and clip["id"] in references]
+    wrong.sort(key=loss, reverse=True)
     for clip in wrong[:WORST_CLIPS]:
         pairs = score.align(normalize(references[clip["id"]]), normalize(clip["text"]), width - len("REF: "))
         yield clip["id"], [line for ref, hyp in pairs for line in (f"REF: {ref}", f"HYP: {hyp}")]
@@ -125,12 +130,50 @@ def remarks(results: Results) -> Iterator[str]:
     for row in results["rows"]:
         if row["complete"] and len(row["clips"]) < total:
             yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
+    if doubtful := [row["variant"] for row in results["rows"] if row["usable"] and row["shown_usable"] is False]:
+        yield (
+            f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
+            f"beyond): {', '.join(doubtful)}"
+        )
+    yield from _disturbed(results)
+    yield from _other_state(results)
     for row in results["rows"]:
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(row["variant"])
     for warning, names in warned.items():
         yield f"warning in {', '.join(names)}: {warning}"
     yield from results["notes"]
+
+
+def _disturbed(results: Results) -> Iterator[str]:
+    """Say when somebody else had a good part of the machine: ratios survive that, seconds do not."""
+    for name, unit in (("others", "other processes used"), ("stolen", "the hypervisor gave away")):
+        seen = {row["variant"]: (row["disturbance"] or {}).get(name) or 0.0 for row in results["rows"]}
+        if busy := {variant: cores for variant, cores in seen.items() if cores >= _DISTURBED}:
+            yield (
+                f"{unit} {min(busy.values()):.1f} to {max(busy.values()):.1f} cores while these rows were timed: "
+                f"{', '.join(busy)}; their seconds are too high"
+            )
+
+
+def _other_state(results: Results) -> Iterator[str]:
+    """Say beside which rows fp32 itself was slower than beside the others: their ratios are of another machine."""
+    taken = {
+        row["variant"]: timing({clip["id"]: clip["pairs"] for clip in row["clips"]}).reference
+        for row in results["rows"]
+        if row["ratio"]
+    }
+    by_clip: dict[str, list[float]] = {}
+    for seconds in taken.values():
+        for id, value in seconds.items():
+            by_clip.setdefault(id, []).append(value)
+    usual = {id: statistics.median(values) for id, values in by_clip.items()}
+    slower = {name: drift(seconds, usual) - 1 for name, seconds in taken.items()}
+    if slow := {name: more for name, more in slower.items() if more > OTHER_STATE}:
+        yield (
+            f"fp32 itself took longer beside {', '.join(f'{name} ({more:+.0%})' for name, more in slow.items())} than "
+            "beside the other rows: the machine was in another state, and these ratios are of that state"
+        )
 
 
 def details(results: Results) -> Iterator[tuple[str, ...]]:
@@ -145,8 +188,16 @@ def details(results: Results) -> Iterator[tuple[str, ...]]:
                 ", ".join(f"{count / 1e6:.1f} M {dtype}" for dtype, count in after["dtypes"].items() if count >= 5e4),
                 f"{after['zeros'] / sum(after['dtypes'].values()):.1%}",
                 f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}",
+                *_tokens(row),
                 stages(row),
             )
+
+
+def _tokens(row: Record) -> tuple[str, str]:
+    """Tokens of a clip, and the time per audio by them: a row that stops early or repeats itself shows here."""
+    count = sum(clip["tokens"] for clip in row["clips"]) / len(row["clips"]) if row["clips"] else 0
+    per_token = 1000 * row["seconds"] / count if count and row["seconds"] else None
+    return (_number(count, ".1f") if row["clips"] else "-"), _number(per_token, ".1f")
 
 
 def _modules(before: Mapping[str, int], after: Mapping[str, int]) -> str:

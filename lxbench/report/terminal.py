@@ -15,7 +15,7 @@ from rich.text import Text
 from lxbench import study
 from lxbench.history import Comparison
 from lxbench.report import table
-from lxbench.verdict import Word
+from lxbench.verdict import Word, describe_change
 
 _STYLES = {
     Word.PASS: "green",
@@ -148,8 +148,15 @@ def build_times(results: table.Results) -> list[Text]:
 def across_runs(comparison: Comparison | None) -> list[Text]:
     """The change of each variant since the last saved run, and who is missing on either side."""
     if comparison is None:
-        return [Text("no earlier run of this machine, model, corpus and clips to compare with")]
-    changes = ", ".join(f"{row} {change:+.1%}" for row, change in comparison.change.items())
+        return [Text("no earlier run of this model, corpus and clips to compare with")]
+    if comparison.differing:
+        return [
+            Text(
+                f"the last such run, {comparison.name}, was on another machine ({', '.join(comparison.differing)} "
+                "differ): seconds are not compared"
+            )
+        ]
+    changes = ", ".join(f"{row} {describe_change(change)}" for row, change in comparison.change.items())
     parts = [Text(f"s/audio since run {comparison.name}: {changes or 'no variant in common'}")]
     if comparison.only_then:
         parts.append(Text(f"in that run but not in this one: {', '.join(comparison.only_then)}"))

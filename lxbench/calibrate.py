@@ -1,0 +1,238 @@
+"""How far the figures of equal runs are apart: ``nox -s calibrate``, an A/A test.
+
+Every variant is held against its own baseline N times, each time in fresh processes. What the runs differ by is
+stored beside the speeds of the baselines, where verdicts look for it; tolerances are policy, and only proposed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from lxbench import baselines, results, settings
+from lxbench.baselines import Spread
+from lxbench.errors import LxbenchError, UsageError
+from lxbench.report import terminal
+from lxbench.stats import process_spread, timing
+from lxbench.verdict import Word
+
+MIN_RUNS = 3
+_COLUMNS = (
+    "variant",
+    "runs",
+    "ratio +-",
+    "of it process",
+    "s/audio +-",
+    "red",
+    "texts moved",
+    "speed tolerance",
+    "now",
+)
+_STEP = 0.01  # Tolerances are proposed in whole per cent.
+
+
+def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, float]:
+    """How far equal runs of one variant are apart.
+
+    Args:
+        rows: the variant's row of every run, as in results.json.
+        today: the date to record, ISO 8601.
+
+    Returns:
+        What is stored, and the standard deviation of the logarithm of the whole ratio from run to run.
+    """
+    seconds = statistics.stdev(math.log(row["seconds"]) for row in rows)
+    if rows[0]["reference"]:
+        return Spread(0.0, round(seconds, 5), len(rows), today), 0.0
+    ratios = [{id: math.log(value) for id, value in _ratios(row).items()} for row in rows]
+    shared = [id for id in ratios[0] if all(id in run for run in ratios)]
+    apart = statistics.stdev(statistics.fmean(run[id] for id in shared) for run in ratios)
+    # A run that took more processes to decide has averaged over them.
+    processes = statistics.fmean(row["processes"] for row in rows)
+    process = process_spread(ratios) * math.sqrt(processes)
+    return Spread(round(process, 5), round(seconds, 5), len(rows), today), apart
+
+
+def proposed_tolerance(apart: float) -> float:
+    """The smallest tolerance, in whole per cent, with which an unchanged variant PASSes 19 times of 20.
+
+    The interval of a change is 1.96 of its standard deviation wide to each side, and itself lies up to 1.645 of it too
+    low; both runs have the noise.
+    """
+    return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * (1.96 + 1.645) / _STEP - 1e-9))
+
+
+def _ratios(row: Mapping[str, Any]) -> Mapping[str, float]:
+    return timing({clip["id"]: clip["pairs"] for clip in row["clips"]}).ratios
+
+
+def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
+    """Run the suite in a process of its own and return its results.
+
+    Raises:
+        UsageError: it ended before anything was judged.
+    """
+    command = [sys.executable, "-m", "pytest", "bench", *arguments, "--lx-results", str(folder)]
+    code = subprocess.run(command, check=False).returncode
+    if code not in (0, 1):
+        raise UsageError(
+            f"a run ended with exit code {code}",
+            expected="runs that end with 0, or with 1 for a red verdict",
+            command=f"nox -s bench-cpu -- {shlex.join(arguments)}",
+        )
+    found: dict[str, Any] = json.loads((folder / "latest" / "results.json").read_text("utf-8"))
+    return found
+
+
+def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write the spread of every variant beside the speed that its baseline has for this kind of machine.
+
+    Returns:
+        What was found for each variant, and a line for each file that was written.
+    """
+    found, written = [], []
+    for name, rows in _timed(runs).items():
+        spread, apart = measure(rows, today)
+        found.append(_found(name, rows, spread, apart))
+        path = Path(rows[0]["baseline"]["path"]) if rows[0]["baseline"] else None
+        kept = baselines.read(path) if path is not None else None
+        speed = kept.speed_on(runs[0]["machine"]) if kept is not None else None
+        if path is not None and kept is not None and speed is not None:
+            speeds = tuple(replace(each, spread=spread) if each is speed else each for each in kept.speeds)
+            baselines.write(path, replace(kept, speeds=speeds))
+            written.append(f"spread stored: {path}")
+    return found, written
+
+
+def _timed(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """The rows that were timed in enough runs, by variant."""
+    rows: dict[str, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for row in run["rows"]:
+            if row["seconds"] and (row["reference"] or row["ratio"]):
+                rows.setdefault(row["variant"], []).append(row)
+    return {name: found for name, found in rows.items() if len(found) >= MIN_RUNS}
+
+
+def _found(name: str, rows: Sequence[Mapping[str, Any]], spread: Spread, apart: float) -> dict[str, Any]:
+    texts = [[clip["text"] for clip in row["clips"]] for row in rows]
+    return {
+        "variant": name,
+        "runs": len(rows),
+        "ratio": apart,
+        "process": spread.ratio,
+        "seconds": spread.seconds,
+        "red": sum(Word(row["verdict"]).red for row in rows),
+        "texts_moved": sum(other != texts[0] for other in texts[1:]),
+        "proposed": proposed_tolerance(apart),
+        "tolerance": rows[0]["tolerance"]["speed"],
+    }
+
+
+def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[Any]:
+    """What was found, and what a person may do with it."""
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(_COLUMNS):
+        grid.add_column(column, justify="right" if index else "left")
+    for one in found:
+        shares = (f"{one[name]:.2%}" for name in ("ratio", "process", "seconds"))
+        counts = (str(one["red"]), str(one["texts_moved"]))
+        grid.add_row(
+            *map(Text, (one["variant"], str(one["runs"]), *shares, *counts)),
+            Text(f"{one['proposed']:.0%}"),
+            Text(f"{one['tolerance']:.0%}"),
+        )
+    loud = [one["variant"] for one in found if one["proposed"] > one["tolerance"]]
+    parts: list[Any] = ["", grid, ""]
+    if loud:
+        parts.append(
+            Text(
+                f"on this machine the tolerance is below the noise: INCONCLUSIVE is to be expected of {', '.join(loud)}"
+            )
+        )
+    parts.append(
+        Text("tolerances are policy: the default is in lxbench/verdict.py, a row may have its own Tolerance(speed=...)")
+    )
+    return [*parts, *map(Text, written), *([Text("review git diff baselines/", "bold red")] if written else [])]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run, measure, store, propose; return the exit code: 1 where baselines were written, 4 for wrong usage."""
+    parser = argparse.ArgumentParser("nox -s calibrate --", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--runs", type=int, default=10, help="how many runs, at least 3 (default: 10)")
+    parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
+    try:
+        chosen, others = parser.parse_known_args(arguments)
+    except SystemExit as ended:
+        return 4 if ended.code else 0
+    try:
+        if chosen.runs < MIN_RUNS:
+            raise UsageError(
+                f"--runs {chosen.runs} shows no spread",
+                expected=f"at least {MIN_RUNS}; 10 know it to within a quarter",
+                command="nox -s calibrate -- --runs 10",
+            )
+        settings.parse_update("changed", os.environ, timing=True)  # The same that may write a baseline may write this.
+        return _calibrate(chosen.runs, chosen.lx_results, others)
+    except LxbenchError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 4
+
+
+def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
+    place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-calibration")
+    began, runs = time.monotonic(), []
+    for number in range(1, count + 1):
+        print(f"calibration: run {number} of {count}{_left(began, number - 1, count)}", flush=True)
+        runs.append(run_once(place, arguments))
+        if number == 1:
+            _check_recorded(runs[0], arguments)
+    found, written = store(runs, f"{datetime.now():%Y-%m-%d}")
+    kept = {"machine": runs[0]["machine"], "runs": count, "variants": found}
+    results.write_text(place / "calibration.json", json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(terminal.render(report(found, written), width, sys.stdout.isatty()), end="")
+    print(f"everything is in {place}")
+    return int(bool(written))
+
+
+def _left(began: float, done: int, count: int) -> str:
+    if not done:
+        return ""
+    return f", about {(time.monotonic() - began) / done * (count - done) / 60:.0f} min left"
+
+
+def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:
+    """Refuse to go on where no row has a record of this kind of machine that a spread could be stored beside.
+
+    Raises:
+        UsageError: there is none, or nothing is timed.
+    """
+    timed = [row for row in run["rows"] if row["seconds"]]
+    if not any(row["baseline"] and row["baseline"]["recorded_here"] for row in timed):
+        raise UsageError(
+            f"none of {len(timed)} timed rows has a baseline of this kind of machine to store its spread beside",
+            expected="rows that are timed, and recorded on this kind of machine",
+            command=f"nox -s baselines -- {shlex.join(arguments)}",
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""Compare two saved runs without running anything: ``nox -s compare -- A B``, B held against A.
+
+A stands for the baseline: the same verdicts, from the same functions, with the same exit codes. Either may be a
+``results.json``, the folder that it is in, or a file that pytest-benchmark saved.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from lxbench import machine, results, verdict
+from lxbench.baselines import Baseline, ClipRecord, Speed, Spread
+from lxbench.errors import LxbenchError, UsageError
+from lxbench.report import table, terminal
+from lxbench.score import Counts
+from lxbench.stats import Interval, change, timing
+from lxbench.verdict import Tolerance, Verdict, Word
+
+_COMMAND = "nox -s compare -- results/THEN results/NOW"
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a saved run as the values of results.json.
+
+    Raises:
+        UsageError: it is missing, damaged, of another format, or not of lxbench.
+    """
+    file = path / "results.json" if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        found = _from_benchmarks(content["benchmarks"]) if "benchmarks" in content else content
+        kept = found["format"]
+        known = kept == results.FORMAT and bool(found["rows"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UsageError(
+            f"{file} cannot be compared: {type(error).__name__}: {error}",
+            expected="a results.json, the folder it is in, or a file saved by pytest-benchmark in a run of lxbench",
+            command=_COMMAND,
+        ) from None
+    if not known:
+        raise UsageError(
+            f"{file} cannot be compared: format {kept}, {len(found['rows'])} rows",
+            expected=f"format {results.FORMAT} and at least one row: a run of this version of lxbench",
+            command="nox -s bench-cpu",
+        )
+    return dict(found)
+
+
+def _from_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    saved = [bench["extra_info"]["lxbench"] for bench in benchmarks if "lxbench" in bench["extra_info"]]
+    rows = [each["row"] for each in saved]
+    return {
+        **saved[0],
+        "rows": rows,
+        "order": [row["variant"] for row in rows],
+        "absent": [],
+        "orphans": [],
+        "notes": [],
+    }
+
+
+def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``now`` with the verdicts that it has when ``then`` is what was accepted.
+
+    Raises:
+        UsageError: they have no row in common.
+    """
+    before = {row["id"]: row for row in then["rows"]}
+    shared = [row for row in now["rows"] if row["id"] in before]
+    if not shared:
+        raise UsageError(
+            f"the two runs have no row in common: {', '.join(before)} and {_ids(now)}",
+            expected="two runs of the same variants on the same kind of device",
+            command=_COMMAND,
+        )
+    comparisons = sum(not row["reference"] for row in shared)
+    rows = []
+    for row in now["rows"]:
+        earlier = before.get(row["id"])
+        said = _judge_row(then, earlier, now, row, comparisons)
+        word = str(verdict.worst(said.values()))
+        rows.append(
+            {**row, "verdict": word, "verdicts": {what: _values(each) for what, each in said.items()}}
+            | {"baseline": None if earlier is None else _kept(earlier)}
+        )
+    present = {row["id"] for row in now["rows"]}
+    gone = [row["variant"] for row in then["rows"] if row["id"] not in present]
+    return {**now, "rows": rows, "orphans": gone, "absent": []}
+
+
+def _ids(run: Mapping[str, Any]) -> str:
+    return ", ".join(row["id"] for row in run["rows"])
+
+
+def _judge_row(
+    then: Mapping[str, Any],
+    earlier: Mapping[str, Any] | None,
+    now: Mapping[str, Any],
+    row: Mapping[str, Any],
+    comparisons: int,
+) -> dict[str, Verdict]:
+    said = _of_itself(row)
+    if any(each.word is Word.CRASHED for each in said.values()):
+        return said
+    if earlier is None or not earlier["clips"]:
+        return {**said, "accuracy": Verdict(Word.NEW, "the earlier run does not have this row")}
+    known = {clip["id"] for clip in earlier["clips"]}
+    heard = [clip for clip in row["clips"] if clip["id"] in known]
+    kept, measured = _as_baseline(then, earlier), _as_baseline(now, {**row, "clips": heard})
+    identity = verdict.judge_identity(
+        kept, measured.clips, now["model"]["fingerprint"], now["language"], now["normalizer"]
+    )
+    if identity is not None or not heard:
+        return {**said, "accuracy": identity or Verdict(Word.STALE, "the two runs have no clip in common")}
+    tolerance = Tolerance(**{name: math.inf if value is None else value for name, value in row["tolerance"].items()})
+    said["accuracy"] = verdict.judge_accuracy(measured.clips, kept.clips, tolerance)
+    if row["reference"] and row["seconds"]:
+        said["speed"] = Verdict(Word.PASS, f"{row['seconds']:.3f} s/audio; the reference that others are held against")
+    elif row["seconds"] and earlier["seconds"]:
+        said["speed"] = _judge_speed(kept, measured, tolerance, comparisons)
+    if (seconds := _judge_seconds(then, earlier, now, row, tolerance, comparisons)) is not None:
+        said["seconds"] = seconds
+    return said
+
+
+def _of_itself(row: Mapping[str, Any]) -> dict[str, Verdict]:
+    """What a run says of a row whatever it is compared with: that it crashed, was cut off, or should be unusable."""
+    if row["crash"]:
+        return {"effect": Verdict(Word.CRASHED, row["crash"])}
+    if not row["complete"]:
+        return {"effect": Verdict(Word.CRASHED, f"the run was cut off after {len(row['clips'])} of its clips")}
+    return {
+        what: Verdict(Word(said["word"]), said["text"])
+        for what, said in row["verdicts"].items()
+        if said["word"] == Word.CRASHED or what == "usable"
+    }
+
+
+def _judge_speed(kept: Baseline, measured: Baseline, tolerance: Tolerance, comparisons: int) -> Verdict:
+    then, now = kept.speeds[0], measured.speeds[0]
+    if differing := machine.differing(now.machine, then.machine, machine.RATIO_KEYS):
+        return Verdict(Word.INCONCLUSIVE, f"the two machines differ in {', '.join(differing)}")
+    changed = verdict.speed_change(now.timed, then, comparisons)
+    said = verdict.judge_speed(then.ratio, changed, tolerance.speed)
+    return Verdict(said.word, said.text + verdict.describe_length(measured.clips, kept.clips, now.timed.ratios))
+
+
+def _judge_seconds(
+    then: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+    now: Mapping[str, Any],
+    row: Mapping[str, Any],
+    tolerance: Tolerance,
+    comparisons: int,
+) -> Verdict | None:
+    """The time per audio, on one and the same machine, where it is known how far its equal runs are apart."""
+    spread = (row["baseline"] or {}).get("spread")
+    if not spread or machine.differing(now["machine"], then["machine"], machine.SECONDS_KEYS):
+        return None
+    after, before = _clip_seconds(row), _clip_seconds(earlier)
+    return verdict.judge_seconds(after, before, spread["seconds"], tolerance.speed, comparisons, "the earlier run")
+
+
+def _clip_seconds(row: Mapping[str, Any]) -> dict[str, float]:
+    return {clip["id"]: clip["seconds"] for clip in row["clips"]} if row["seconds"] else {}
+
+
+def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
+    """A saved row as the baseline that it would be recorded as."""
+    names = tuple(Counts.__dataclass_fields__)
+    clips = tuple(
+        ClipRecord(
+            clip["id"],
+            clip["fingerprint"],
+            clip["text"],
+            clip["tokens"],
+            Counts(**{name: clip[name] for name in names}),
+        )
+        for clip in row["clips"]
+    )
+    ratio = Interval(**row["ratio"]) if row["ratio"] else None
+    spread = (row["baseline"] or {}).get("spread")
+    pairs = {clip["id"]: clip["pairs"] for clip in row["clips"]}
+    return Baseline(
+        variant=row["variant"],
+        device=row["device"],
+        model=run["model"],
+        corpus=run["corpus"],
+        language=run["language"],
+        normalizer=run["normalizer"],
+        clips=clips,
+        raw_wer=row["raw"]["wer"] or 0.0,
+        raw_cer=row["raw"]["cer"] or 0.0,
+        size_mib=row["size_mib"] or 0.0,
+        speeds=(
+            Speed(
+                ratio,
+                row["seconds"] or 0.0,
+                row["peak_mib"] or 0.0,
+                run["machine"],
+                timed=timing(pairs, row["processes"]),
+                spread=Spread(**spread) if spread else None,
+            ),
+        ),
+    )
+
+
+def _kept(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What the worst clips of a row are found against."""
+    return {"clips": {clip["id"]: {"text": clip["text"], "word_edits": clip["word_edits"]} for clip in row["clips"]}}
+
+
+def _values(said: Verdict) -> dict[str, str]:
+    return {"word": str(said.word), "text": said.text}
+
+
+def seconds_lines(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say how the time per audio has changed, row by row; on two machines only which keys differ."""
+    if differing := machine.differing(now["machine"], then["machine"], machine.SECONDS_KEYS):
+        return [f"seconds are not compared: the machines differ in {', '.join(differing)}"]
+    before = {row["id"]: _clip_seconds(row) for row in then["rows"]}
+    lines = []
+    for row in now["rows"]:
+        changed = change(_clip_seconds(row), before.get(row["id"], {}))
+        if changed is not None:
+            lines.append(f"{row['variant']} {verdict.describe_change(changed)}")
+    return [f"s/audio: {', '.join(lines)}"] if lines else []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the final table of B with its verdicts against A; return the exit code."""
+    parser = argparse.ArgumentParser("nox -s compare --", description=__doc__)
+    parser.add_argument("then", type=Path, help="the run that counts as accepted")
+    parser.add_argument("now", type=Path, help="the run that is judged")
+    try:
+        chosen = parser.parse_args(arguments)
+    except SystemExit as ended:
+        return 4 if ended.code else 0
+    try:
+        then, now = load(chosen.then), load(chosen.now)
+        judged = judge(then, now)
+    except LxbenchError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 4
+    width = shutil.get_terminal_size((100, 24)).columns
+    parts: list[Any] = [terminal.final_table(judged, width), *terminal.explanations(judged, width), ""]
+    parts += [Text(line) for line in seconds_lines(then, now)]
+    print(terminal.render(parts, width, sys.stdout.isatty()), end="")
+    return int(bool(table.red(judged) or judged["orphans"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

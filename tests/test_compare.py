@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxbench import compare, results
+from lxbench.errors import UsageError
+from lxbench.verdict import Tolerance
+
+MACHINE = {"cpu": "x", "isa": ["avx2"], "threads": 2}
+CLIPS = 12
+
+
+def clip(number: int, seconds: float, wrong: int) -> dict[str, Any]:
+    return {
+        "id": f"c{number}",
+        "fingerprint": f"f{number}",
+        "text": "раз два три" if number >= wrong else "раз",
+        "tokens": 4,
+        "seconds": seconds + number / 1000,
+        "pairs": [[1.0 + number / 100, seconds + number / 1000]],
+        "words": 3,
+        "word_edits": 0 if number >= wrong else 2,
+        "characters": 11,
+        "character_edits": 0 if number >= wrong else 8,
+    }
+
+
+def row(variant: str, seconds: float, wrong: int = 0, clips: int = CLIPS) -> dict[str, Any]:
+    reference = variant == "fp32"
+    heard = [clip(number, seconds, wrong) for number in range(clips)]
+    return {
+        "id": f"{variant}-cpu",
+        "variant": variant,
+        "device": "cpu",
+        "reference": reference,
+        "crash": None,
+        "complete": True,
+        "usable": None,
+        "declared_unusable": False,
+        "tolerance": asdict(Tolerance()),
+        "verdicts": {},
+        "baseline": None,
+        "wer": 2 * wrong / (3 * clips),
+        "cer": 0.0,
+        "raw": {"wer": 0.1, "cer": 0.1},
+        "seconds": seconds,
+        "ratio": None if reference else {"value": 1 / seconds, "low": 0.9 / seconds, "high": 1.1 / seconds},
+        "peak_mib": 900.0,
+        "size_mib": 138.0,
+        "processes": 1,
+        "clips": [{**each, "pairs": [] if reference else each["pairs"]} for each in heard],
+    }
+
+
+def run(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
+    return {
+        "format": results.FORMAT,
+        "language": "ru",
+        "normalizer": "russian/1",
+        "model": {"name": "m", "fingerprint": "a" * 64},
+        "corpus": {"name": "c", "clips": [{"id": f"c{n}", "text": "раз два три"} for n in range(CLIPS)]},
+        "machine": MACHINE,
+        "rows": list(rows),
+        "order": [each["variant"] for each in rows],
+        "absent": [],
+        "orphans": [],
+        "notes": [],
+        **values,
+    }
+
+
+def save(path: Path, values: dict[str, Any]) -> Path:
+    path.mkdir(parents=True)
+    (path / "results.json").write_text(json.dumps(values), "utf-8")
+    return path
+
+
+UNPAIRED = {**row("bf16", 0.5), "clips": [{**each, "pairs": []} for each in row("bf16", 0.5)["clips"]]}
+IDLE = {"effect": {"word": "CRASHED", "text": "never ran"}, "speed": {"word": "PASS", "text": ""}}
+BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
+
+
+@pytest.mark.parametrize(
+    ("now", "code", "text"),
+    [
+        (run(row("fp32", 1.0), row("bf16", 0.5)), 0, "s/audio: fp32 +0.0% [+0.0%, +0.0%], bf16 +0.0%"),
+        (run(row("bf16", 0.5), row("fp32", 1.0)), 0, "PASS"),
+        (run(row("fp32", 1.0), row("bf16", 0.6)), 1, "REGRESSED bf16-cpu speed: 1.67x fp32, baseline 2.00x: -16"),
+        (run(row("fp32", 1.0), row("bf16", 0.4)), 0, "IMPROVED bf16-cpu speed"),
+        (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2)), 1, "REGRESSED bf16-cpu accuracy: WER 0.1111"),
+        (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2)), 1, "worst clips of bf16-cpu"),
+        (run(row("fp32", 1.0)), 1, "ORPHAN bf16: no variant of this run owns it"),
+        (run(*BEFORE["rows"], row("new", 0.3)), 1, "NEW new-cpu accuracy: the earlier run does not have this row"),
+        (run(row("fp32", 1.0, clips=8), row("bf16", 0.5, clips=8)), 0, "PASS"),
+        (
+            run(*BEFORE["rows"], machine={**MACHINE, "isa": []}),
+            0,
+            "INCONCLUSIVE bf16-cpu speed: the two machines differ in isa",
+        ),
+        (run(*BEFORE["rows"], machine={**MACHINE, "cpu": "y"}), 0, "not compared: the machines differ in cpu"),
+        (run(*BEFORE["rows"], model={"fingerprint": "b" * 64}), 1, "STALE fp32-cpu accuracy, bf16-cpu accuracy"),
+        (run({**row("bf16", 0.5), "crash": "killed"}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: killed"),
+        (run({**row("bf16", 0.5), "complete": False}, row("fp32", 1.0)), 1, "was cut off after 12 of its clips"),
+        (run({**row("bf16", 0.5), "verdicts": IDLE}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: never ran"),
+        (run(UNPAIRED, row("fp32", 1.0)), 0, "INCONCLUSIVE bf16-cpu speed: too few clips"),
+        (run(*BEFORE["rows"], corpus={"clips": []}), 0, "PASS"),
+        (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2), corpus={"clips": []}), 1, "REGRESSED bf16-cpu accuracy"),
+    ],
+)  # fmt: skip
+def test_two_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, now: Any, code: int, text: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    before, after = save(tmp_path / "then", BEFORE), save(tmp_path / "now", now)
+    assert compare.main([str(before), str(after / "results.json")]) == code
+    assert text in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("apart", "word"), [(0.01, "REGRESSED"), (0.2, "INCONCLUSIVE"), (None, None)])
+def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(apart: float | None, word: str) -> None:
+    spread = None if apart is None else {"ratio": 0.0, "seconds": apart, "runs": 10, "recorded": "2026-11-24"}
+    slow = {**row("bf16", 0.5), "baseline": {"spread": spread}}
+    slow["clips"] = [{**each, "seconds": 1.2 * each["seconds"]} for each in slow["clips"]]
+    (judged,) = compare.judge(BEFORE, run(slow))["rows"]
+    assert judged["verdicts"]["speed"]["word"] == "PASS"
+    assert judged["verdicts"].get("seconds", {}).get("word") == word
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ("", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ('{"rows": []}', "KeyError: 'format'"),
+        ('{"format": 1, "rows": [1]}', "format 1, 1 rows"),
+        ('{"benchmarks": []}', "IndexError"),
+        ('{"benchmarks": [{"extra_info": {}}]}', "IndexError"),
+    ],
+)
+def test_what_is_no_saved_run_is_refused(tmp_path: Path, content: str, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=text):
+        compare.load(path)
+
+
+def test_wrong_usage_ends_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare.main([]) == 4
+    assert compare.main([str(tmp_path), str(tmp_path)]) == 4
+    assert "next: nox -s compare -- results/THEN results/NOW" in capsys.readouterr().err
+    one, other = save(tmp_path / "a", run(row("fp32", 1.0))), save(tmp_path / "b", run(row("bf16", 1.0)))
+    assert compare.main([str(one), str(other)]) == 4
+    assert "the two runs have no row in common: fp32-cpu and bf16-cpu" in capsys.readouterr().err
