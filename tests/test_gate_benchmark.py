@@ -1,0 +1,120 @@
+"""The scripts that measure how often the gate is wrong, on recordings made by chance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lxbench.stats import timing
+from lxbench.verdict import Word
+from tools.gate import accuracy, speed
+from tools.gate.shares import said, wilson
+from tools.gate.speed import Recording
+
+CLIPS = 48
+
+
+def recording(seed: int, noise: float = 0.03) -> Recording:
+    generator = np.random.default_rng(seed)
+    return Recording(
+        {
+            f"c{n}": [(1.2 * np.exp(generator.normal(0, noise)), 0.6 * np.exp(generator.normal(0, noise)))]
+            for n in range(CLIPS)
+        },
+        processes=2,
+    )
+
+
+RECORDINGS = [recording(seed) for seed in range(5)]
+
+
+def test_every_two_recordings_are_compared_and_no_recording_with_itself() -> None:
+    tried = list(speed.trials(RECORDINGS, RECORDINGS, draws=2))
+    assert len(tried) == 5 * 4 * 2
+    assert all(i != j and len(trial.now) == 3 for trial in tried for i, j in [trial.drawn])
+    assert all(trial.then not in trial.now for trial in tried)
+    assert len(list(speed.trials(RECORDINGS[:2], [recording(9)], draws=1))) == 2
+
+
+def test_a_slowdown_is_what_slower_timings_would_have_shown() -> None:
+    trial = next(speed.trials(RECORDINGS, RECORDINGS, draws=1))
+    slow = speed.Trial(
+        trial.drawn,
+        trial.then,
+        [
+            Recording({id: [(ref, 1.1 * own) for ref, own in rounds] for id, rounds in each.pairs.items()}, 2)
+            for each in trial.now
+        ],
+    )
+    for (plain, pairs), (really, as_many) in zip(speed.looks(trial), speed.looks(slow), strict=True):
+        moved = speed.slower(plain, 0.1)
+        assert (moved.plain.value, moved.plain.low, moved.strict.high) == pytest.approx(
+            (really.plain.value, really.plain.low, really.strict.high), rel=1e-6
+        )
+        assert pairs == as_many
+
+
+def test_looks_go_from_block_to_block_and_then_over_all_clips() -> None:
+    trial = next(speed.trials(RECORDINGS, RECORDINGS, draws=1))
+    seen = speed.Remembered(speed.looks(trial))
+    assert [pairs for _, pairs in seen] == [24, 48, 96, 144]
+    assert speed.ours(seen, 0.0, 0.03)[0] is Word.PASS
+    assert speed.ours(seen, 0.2, 0.03) == (Word.REGRESSED, 24)
+    assert len(list(seen)) == 4  # remembered
+
+
+def test_the_rules_of_others() -> None:
+    now, then = [1.0 + n / 1000 for n in range(48)], [0.9 + n / 1000 for n in range(48)]
+    assert speed.mean_10_percent(now, then)
+    assert not speed.mean_10_percent(now, [0.95 + n / 1000 for n in range(48)])
+    assert speed.mann_whitney(now, then)
+    assert not speed.mann_whitney(now, [0.95 + n / 1000 for n in range(48)])
+    assert speed.mann_whitney_alone(now, [0.95 + n / 1000 for n in range(48)])
+    assert not speed.mann_whitney_alone(then, now)
+
+
+def test_shares_have_the_wider_of_two_intervals() -> None:
+    assert said(wilson(1, 2)) == "50.0% [9.5%, 90.5%]"
+    share, low, high = speed.rate({(0, 1): [True], (1, 0): [False]}, same=True)
+    assert share == 0.5
+    assert low < 0.1
+    assert high > 0.9
+    share, low, high = speed.rate({(i, j): [False] for i in range(5) for j in range(5) if i != j}, same=True)
+    assert (share, low) == (0.0, 0.0)
+    assert high == pytest.approx(0.161, abs=0.001)
+
+
+def test_the_tables_of_a_file(tmp_path: Path) -> None:
+    runs = [{"rows": {"bf16": {"pairs": dict(each.pairs), "processes": each.processes}}} for each in RECORDINGS]
+    path = tmp_path / "recorded.json"
+    path.write_text(json.dumps({"runs": runs}), "utf-8")
+    lines = list(speed.speed(path, None, 0.03, draws=1))
+    assert lines[0].startswith("\nbf16: ratio 2.0")
+    (slow,) = [line for line in lines if line.startswith("| 20% |")]
+    assert slow.split(" | ")[1].startswith("100.0%")
+    assert slow.endswith("| REGRESSED 100.0% | 24 |")
+    (equal,) = [line for line in lines if line.startswith("| 0% |")]
+    assert equal.split(" | ")[1].startswith("0.0%")
+    ratio = timing(RECORDINGS[0].pairs).ratios["c0"]
+    assert ratio == pytest.approx(2.0, rel=0.2)
+
+
+def clip(edits: int) -> dict[str, Any]:
+    return {"text": "раз " * edits, "words": 6, "word_edits": edits, "characters": 30, "character_edits": 4 * edits}
+
+
+def test_mistakes_are_judged_whole_resampled_and_one_clip_at_a_time(tmp_path: Path) -> None:
+    def row(variant: str, edits: list[int]) -> dict[str, Any]:
+        return {"variant": variant, "complete": True, "clips": [clip(each) for each in edits]}
+
+    path = tmp_path / "results.json"
+    rows = [row("ptq-dynamic", [1] * 40), row("harm-bad", [5] * 40), row("harm-none", [1] * 40), row("fp32", [0] * 40)]
+    path.write_text(json.dumps({"rows": rows}), "utf-8")
+    lines = list(accuracy.accuracy(path))
+    assert lines[2].startswith("| bad | 0.833 | 40 | REGRESSED | 0.01% | 100.0%")
+    assert lines[3].startswith("| none | 0.167 | 0 | PASS | 100.00% | 0.0%")
+    assert lines[-1].startswith("| 4 words | 40 | 100.0%")

@@ -1,0 +1,1 @@
+"""Scripts that whoever works on lxbench runs by hand."""

@@ -1,0 +1,87 @@
+"""Record real timings for ``speed.py``: runs of the suite in fresh processes, every clip beside fp32.
+
+    python -m tools.gate.record tools/gate/recordings/epyc.json --runs 14 -k "[ptq-dynamic-cpu]"
+    python -m tools.gate.record tools/gate/recordings/epyc-disturbed.json --runs 6 --disturb -k "[ptq-dynamic-cpu]"
+
+``--disturb`` has a second process burn one core on and off meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lxbench.calibrate import run_once
+from lxbench.results import write_text
+
+
+def burn(seed: int, longest_s: float = 4.0) -> None:
+    """Use one core and leave it, each for a random while."""
+    chance = random.Random(seed)
+    while True:
+        until = time.monotonic() + chance.uniform(0, longest_s)
+        while time.monotonic() < until:
+            pass
+        time.sleep(chance.uniform(0, longest_s))
+
+
+@contextmanager
+def neighbour(seed: int, wanted: bool) -> Iterator[None]:
+    """A process that burns a core on and off, if it is wanted."""
+    if not wanted:
+        yield
+        return
+    process = multiprocessing.get_context("spawn").Process(target=burn, args=(seed,), daemon=True)
+    process.start()
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def compact(run: dict[str, Any]) -> dict[str, Any]:
+    """What ``speed.py`` needs: seconds of fp32 and of the variant for every clip, in the order they were taken."""
+    return {
+        "started": run["started"],
+        "rows": {
+            row["variant"]: {
+                "disturbance": row["disturbance"],
+                "processes": row["processes"],
+                "pairs": {clip["id"]: [[round(t, 5) for t in pair] for pair in clip["pairs"]] for clip in row["clips"]},
+            }
+            for row in run["rows"]
+            if row["ratio"]
+        },
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Record, and write after every run what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--disturb", action="store_true")
+    chosen, suite = parser.parse_known_args(arguments)  # The others are the suite's.
+    runs: list[dict[str, Any]] = []
+    for number in range(chosen.runs):
+        with tempfile.TemporaryDirectory() as folder, neighbour(number, chosen.disturb):
+            # Recording a baseline is what pairs every clip; this one is thrown away.
+            fresh = [*suite, "--lx-baselines", f"{folder}/baselines", "--lx-update", "new"]
+            run = run_once(Path(folder), fresh)
+        runs.append(compact(run))
+        found = {"machine": run["machine"], "disturbed": chosen.disturb, "runs": runs}
+        write_text(chosen.file, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
+        print(f"recorded {number + 1} of {chosen.runs}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

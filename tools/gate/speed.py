@@ -1,0 +1,278 @@
+"""How often the gate is wrong about speed, on recorded timings: as tables.
+
+    python -m tools.gate.speed tools/gate/recordings/epyc.json
+    python -m tools.gate.speed tools/gate/recordings/epyc-disturbed.json --against tools/gate/recordings/epyc.json
+
+Takes what ``record.py`` left. Each comparison is of two recordings, one as the stored baseline and one as today's run;
+for what today's run times again two further recordings are drawn. Nothing is simulated but the slowdown: the seconds of
+the variant are multiplied.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import random
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from lxbench.baselines import Speed
+from lxbench.gate import MAX_REPEATS
+from lxbench.pairing import PAIRED_CLIPS
+from lxbench.stats import Change, Interval, mean_ratio, process_spread, timing
+from lxbench.verdict import Tolerance, Word, speed_change, word_of, worth_more
+from tools.gate.shares import Share, said, wilson
+
+SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
+ROWS = 17  # Rows that a whole run compares: the ladder without fp32.
+_RESAMPLES = 1000
+_LIMIT = 1.10  # --benchmark-compare-fail=mean:10%, and asv's default factor
+_ASV_P = 0.002
+
+# Seconds of fp32 and of the variant by clip, in the order in which they were taken.
+Pairs = Mapping[str, Sequence[tuple[float, float]]]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One run.
+
+    Attributes:
+        pairs: see ``Pairs``.
+        processes: how many processes of either they were taken in, one after the other.
+    """
+
+    pairs: Pairs
+    processes: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A stored run, and today's: what it times first, and what it times when it is undecided.
+
+    Attributes:
+        drawn: indices of the two recordings.
+    """
+
+    drawn: tuple[int, int]
+    then: Recording
+    now: Sequence[Recording]
+
+
+def trials(stored: Sequence[Recording], recordings: Sequence[Recording], draws: int) -> Iterator[Trial]:
+    """Yield every stored run with every other one as today's, each with so many draws of its repeats from the rest."""
+    chance = random.Random(0)
+    for (i, then), (j, now) in itertools.product(enumerate(stored), enumerate(recordings)):
+        others = [each for each in recordings if each is not then and each is not now]
+        for _ in range(draws if then is not now else 0):
+            yield Trial((i, j), then, (now, *chance.sample(others, min(MAX_REPEATS, len(others)))))
+
+
+def looks(trial: Trial) -> Iterator[tuple[Change, int]]:
+    """Yield what is known of the change each time that lxbench decides whether to go on, and of how many pairs."""
+    stored = timing(trial.then.pairs, trial.then.processes)
+    then = Speed(mean_ratio(list(stored.ratios.values())), 0.0, 0.0, {}, timed=stored)
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    processes = 0.0
+    for round, recording in enumerate(trial.now):
+        for index, (id, timed) in enumerate(recording.pairs.items()):
+            if round == 0 and index and index % PAIRED_CLIPS == 0:
+                yield _changed(pairs, processes, then)
+            pairs.setdefault(id, []).extend(timed[:1])
+            processes += recording.processes / len(recording.pairs)
+        yield _changed(pairs, processes, then)
+
+
+def _changed(pairs: Pairs, processes: float, then: Speed) -> tuple[Change, int]:
+    changed = speed_change(timing(pairs, max(1, round(processes))), then, ROWS)
+    assert changed is not None
+    return changed, sum(map(len, pairs.values()))
+
+
+def slower(changed: Change, by: float) -> Change:
+    """What the same timings would show of a slower variant: every logarithm moves by the same, intervals with it."""
+
+    def moved(interval: Interval) -> Interval:
+        return Interval(*(value / (1 + by) for value in (interval.value, interval.low, interval.high)))
+
+    return replace(changed, plain=moved(changed.plain), strict=moved(changed.strict))
+
+
+def ours(seen: Iterable[tuple[Change, int]], by: float, tolerance: float) -> tuple[Word, int]:
+    """What lxbench says, and how many pairs it took: as ``pairing`` and ``gate.decide_speed`` go on."""
+    word, taken = Word.INCONCLUSIVE, 0
+    for changed, pairs in seen:
+        taken = pairs
+        moved = slower(changed, by)
+        word = word_of(moved, tolerance)
+        if not worth_more(moved, tolerance):
+            break
+    return word, taken
+
+
+class Remembered:
+    """What an iterator yields, as often as it is asked for: an interval takes a while."""
+
+    def __init__(self, source: Iterator[tuple[Change, int]]) -> None:
+        self._source, self._seen = source, list[tuple[Change, int]]()
+
+    def __iter__(self) -> Iterator[tuple[Change, int]]:
+        index = 0
+        while index < len(self._seen) or self._more():
+            yield self._seen[index]
+            index += 1
+
+    def _more(self) -> bool:
+        self._seen.extend(found := list(itertools.islice(self._source, 1)))
+        return bool(found)
+
+
+def _seconds(recording: Recording) -> list[float]:
+    return [variant for timed in recording.pairs.values() for _, variant in timed[:1]]
+
+
+def mean_10_percent(now: Sequence[float], then: Sequence[float]) -> bool:
+    """pytest-benchmark's ``--benchmark-compare-fail=mean:10%``: the mean of all rounds, in seconds."""
+    return statistics.fmean(now) > _LIMIT * statistics.fmean(then)
+
+
+def mann_whitney(now: Sequence[float], then: Sequence[float]) -> bool:
+    """The rule of asv: medians further apart than its default factor, and a Mann-Whitney U test at p < 0.002."""
+    return statistics.median(now) > _LIMIT * statistics.median(then) and mann_whitney_alone(now, then)
+
+
+def mann_whitney_alone(now: Sequence[float], then: Sequence[float]) -> bool:
+    """The same test without the factor, towards slower."""
+    return statistics.median(now) > statistics.median(then) and bool(mannwhitneyu(now, then).pvalue < _ASV_P)
+
+
+RULES: dict[str, Callable[[Sequence[float], Sequence[float]], bool]] = {
+    "`mean:10%`": mean_10_percent,
+    "asv, factor 1.1": mann_whitney,
+    "asv, p alone": mann_whitney_alone,
+}
+
+
+def rate(hits: Mapping[tuple[int, int], Sequence[bool]], same: bool) -> Share:
+    """A share of comparisons with its 95 % interval.
+
+    Comparisons share recordings: the interval is the wider of Wilson's, which takes every pair of recordings for an
+    independent one, and of a bootstrap that draws recordings.
+
+    Args:
+        hits: by the indices of the two recordings, one answer for every draw of the repeats.
+        same: whether both indices are of the same recordings.
+    """
+    shares = {drawn: statistics.fmean(answers) for drawn, answers in hits.items()}
+    table = np.full([1 + max(side) for side in zip(*shares, strict=True)], np.nan)
+    for indices, value in shares.items():
+        table[indices] = value
+    generator = np.random.default_rng(0)
+    resampled = []
+    for _ in range(_RESAMPLES):
+        rows, columns = (generator.integers(size, size=size) for size in table.shape)
+        drawn = table[np.ix_(rows, rows if same else columns)]
+        if not np.isnan(drawn).all():  # No recording is compared with itself.
+            resampled.append(np.nanmean(drawn))
+    share = float(np.nanmean(table))
+    _, low, high = wilson(round(share * len(shares)), len(shares))
+    drawn_low, drawn_high = np.quantile(resampled, (0.025, 0.975))
+    return share, min(low, float(drawn_low)), max(high, float(drawn_high))
+
+
+def load(path: Path) -> dict[str, list[Recording]]:
+    """The recordings of a file by variant."""
+    found: dict[str, list[Recording]] = {}
+    for run in json.loads(path.read_text("utf-8"))["runs"]:
+        for name, row in run["rows"].items():
+            found.setdefault(name, []).append(Recording(row["pairs"], row.get("processes", 1)))
+    return found
+
+
+def speed(path: Path, against: Path | None, tolerance: float, draws: int) -> Iterator[str]:
+    """Yield the tables of timings: noise, false alarms, detections, and what lxbench's verdicts and pairs were."""
+    recordings = load(path)
+    before = load(against) if against else recordings
+    for name, found in recordings.items():
+        stored = before[name]
+        yield from _noise(name, found)
+        tried = [(trial, Remembered(looks(trial))) for trial in trials(stored, found, draws)]
+        yield f"\n{name}: {len(tried)} comparisons of {len(found)} recordings with {len(stored)} stored ones\n"
+        yield f"| slower by | lxbench, {tolerance:.0%} | {' | '.join(RULES)} | lxbench's words | pairs, mean |"
+        yield f"| ---: | ---: |{' ---: |' * len(RULES)} --- | ---: |"
+        for by in SLOWDOWNS:
+            shares, told = _judged(by, tried, tolerance, stored is found)
+            yield f"| {by:.0%} | {' | '.join(map(said, shares))} | {told} |"
+            if not by:
+                runs = [tuple(1 - (1 - share) ** ROWS for share in each) for each in shares]
+                yield f"| 0%, a run of {ROWS} rows | {' | '.join(map(said, runs))} | | |"
+        yield from _scores(tried)
+
+
+def _judged(
+    by: float, tried: Sequence[tuple[Trial, Remembered]], tolerance: float, same: bool
+) -> tuple[list[Share], str]:
+    """How often each rule says REGRESSED of a slowdown; and lxbench's words with its pairs."""
+    hits: dict[str, dict[tuple[int, int], list[bool]]] = {}
+    words: Counter[Word] = Counter()
+    pairs = []
+    for trial, seen in tried:
+        word, taken = ours(seen, by, tolerance)
+        words[word] += 1
+        pairs.append(taken)
+        now, then = [seconds * (1 + by) for seconds in _seconds(trial.now[0])], _seconds(trial.then)
+        answers = {"lxbench": word is Word.REGRESSED, **{name: rule(now, then) for name, rule in RULES.items()}}
+        for name, answer in answers.items():
+            hits.setdefault(name, {}).setdefault(trial.drawn, []).append(answer)
+    told = ", ".join(f"{word} {count / len(tried):.1%}" for word, count in words.most_common())
+    return [rate(each, same) for each in hits.values()], f"{told} | {statistics.fmean(pairs):.0f}"
+
+
+def _scores(tried: Sequence[tuple[Trial, Remembered]]) -> Iterator[str]:
+    """How far equal runs are from no change, in the standard errors that lxbench believes in."""
+    for name, look in (("first look", 0), ("all clips", len(tried[0][0].then.pairs) // PAIRED_CLIPS - 1)):
+        found = [next(itertools.islice(seen, look, None))[0] for _, seen in tried]
+        errors = [math.log(each.plain.high / each.plain.low) / (2 * 1.96) for each in found]
+        scores = [math.log(each.plain.value) / error for each, error in zip(found, errors, strict=True)]
+        square = statistics.fmean(score * score for score in scores)
+        yield (
+            f"\nEqual runs, {name}: standard error {statistics.fmean(errors):.1%}; change by standard error: "
+            f"mean square {square:.2f}, largest {max(map(abs, scores)):.1f}"
+        )
+    drifts = [abs(next(iter(seen))[0].drift - 1) for _, seen in tried]
+    yield f"\nfp32's own seconds moved by {statistics.fmean(drifts):.1%} on average, by {max(drifts):.1%} at most."
+
+
+def _noise(name: str, found: Sequence[Recording]) -> Iterator[str]:
+    logs = [{id: math.log(ratio) for id, ratio in timing(each.pairs).ratios.items()} for each in found]
+    means = [statistics.fmean(each.values()) for each in logs]
+    seconds = [statistics.fmean(_seconds(each)) for each in found]
+    yield (
+        f"\n{name}: ratio {math.exp(statistics.fmean(means)):.3f}, from recording to recording +- "
+        f"{statistics.stdev(means):.2%}, of it more than single clips show {process_spread(logs):.2%}; "
+        f"seconds {statistics.fmean(seconds):.3f} +- {statistics.stdev(map(math.log, seconds)):.2%}"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--against", type=Path, help="recordings that stand for the stored runs (default: the same)")
+    parser.add_argument("--tolerance", type=float, default=Tolerance().speed)
+    parser.add_argument("--draws", type=int, default=3, help="draws of the repeats for each two recordings")
+    chosen = parser.parse_args(arguments)
+    for line in speed(chosen.file, chosen.against, chosen.tolerance, chosen.draws):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
