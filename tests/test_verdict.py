@@ -64,8 +64,8 @@ def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, wo
     ("change", "more"),
     [
         (changed(0.90, 0.03), True),
-        (changed(0.91, 0.03), True),  # chances are that it is below 0.90
-        (changed(0.92, 0.03), False),  # hardly: it will not become red
+        (changed(0.905, 0.03), True),  # chances are that it is below 0.90
+        (changed(0.91, 0.03), False),  # hardly: it will not become red
         (changed(0.85, 0.03, 0.20), True),
         (changed(0.85, 0.03), False),
         (changed(1.00, 0.03), False),
