@@ -217,7 +217,8 @@ def _clip_to_json(clip: ClipRecord) -> dict[str, Any]:
     }
 
 
-def _clip_from_json(clip: dict[str, Any]) -> ClipRecord:
+def clip_from_json(clip: Mapping[str, Any]) -> ClipRecord:
+    """A clip as it stands in a baseline or in results.json, which has more keys."""
     counts = Counts(**{key: clip[key] for key in asdict(Counts())})
     return ClipRecord(clip["id"], clip["fingerprint"], clip["text"], clip["tokens"], counts)
 
@@ -230,7 +231,7 @@ def _from_json(content: dict[str, Any]) -> Baseline:
         corpus=content["corpus"],
         language=content["language"],
         normalizer=content["normalizer"],
-        clips=tuple(map(_clip_from_json, content["clips"])),
+        clips=tuple(map(clip_from_json, content["clips"])),
         raw_wer=content["raw"]["wer"],
         raw_cer=content["raw"]["cer"],
         size_mib=content["size_mib"],
@@ -264,7 +265,7 @@ def _speed_from_json(speed: dict[str, Any], recorded: str) -> Speed:
         speed.get("recorded", recorded),
         Timing(speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1)),
         Spread(**speed["spread"]) if speed.get("spread") else None,
-        tuple(map(_clip_from_json, speed.get("otherwise", []))),
+        tuple(map(clip_from_json, speed.get("otherwise", []))),
     )
 
 

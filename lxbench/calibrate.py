@@ -30,7 +30,7 @@ from lxbench import baselines, results, settings
 from lxbench.baselines import Spread
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
-from lxbench.stats import process_spread, timing
+from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
 
 MIN_RUNS = 3
@@ -61,7 +61,7 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
     seconds = statistics.stdev(math.log(row["seconds"]) for row in rows)
     if rows[0]["reference"]:
         return Spread(0.0, round(seconds, 5), len(rows), today), 0.0
-    ratios = [{id: math.log(value) for id, value in _ratios(row).items()} for row in rows]
+    ratios = [{id: math.log(value) for id, value in timing_of(row).ratios.items()} for row in rows]
     shared = [id for id in ratios[0] if all(id in run for run in ratios)]
     apart = statistics.stdev(statistics.fmean(run[id] for id in shared) for run in ratios)
     # A run that took more processes to decide has averaged over them.
@@ -77,10 +77,6 @@ def proposed_tolerance(apart: float) -> float:
     low; both runs have the noise.
     """
     return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * (1.96 + 1.645) / _STEP - 1e-9))
-
-
-def _ratios(row: Mapping[str, Any]) -> Mapping[str, float]:
-    return timing({clip["id"]: clip["pairs"] for clip in row["clips"]}).ratios
 
 
 def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from typing import Any
 
 from rich.text import Text
 
-from lxbench import machine, results, verdict
-from lxbench.baselines import Baseline, ClipRecord, Speed, Spread
+from lxbench import machine, results, verdict, verdict_speed
+from lxbench.baselines import Baseline, Speed, Spread, clip_from_json
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import table, terminal
-from lxbench.score import Counts
-from lxbench.stats import Interval, change, timing
+from lxbench.stats import Interval, change, timing_of
 from lxbench.verdict import Tolerance, Verdict, Word
 
 _COMMAND = "nox -s compare -- results/THEN results/NOW"
@@ -149,9 +148,9 @@ def _judge_speed(kept: Baseline, measured: Baseline, tolerance: Tolerance, compa
     then, now = kept.speeds[0], measured.speeds[0]
     if differing := machine.differing(now.machine, then.machine, machine.RATIO_KEYS):
         return Verdict(Word.INCONCLUSIVE, f"the two machines differ in {', '.join(differing)}")
-    changed = verdict.speed_change(now.timed, then, comparisons)
-    said = verdict.judge_speed(then.ratio, changed, tolerance.speed)
-    return Verdict(said.word, said.text + verdict.describe_length(measured.clips, kept.clips, now.timed.ratios))
+    changed = verdict_speed.speed_change(now.timed, then, comparisons)
+    said = verdict_speed.judge_speed(then.ratio, changed, tolerance.speed)
+    return Verdict(said.word, said.text + verdict_speed.describe_length(measured.clips, kept.clips, now.timed.ratios))
 
 
 def _judge_seconds(
@@ -167,7 +166,9 @@ def _judge_seconds(
     if not spread or machine.differing(now["machine"], then["machine"], machine.SECONDS_KEYS):
         return None
     after, before = _clip_seconds(row), _clip_seconds(earlier)
-    return verdict.judge_seconds(after, before, spread["seconds"], tolerance.speed, comparisons, "the earlier run")
+    return verdict_speed.judge_seconds(
+        after, before, spread["seconds"], tolerance.speed, comparisons, "the earlier run"
+    )
 
 
 def _clip_seconds(row: Mapping[str, Any]) -> dict[str, float]:
@@ -176,20 +177,8 @@ def _clip_seconds(row: Mapping[str, Any]) -> dict[str, float]:
 
 def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
     """A saved row as the baseline that it would be recorded as."""
-    names = tuple(Counts.__dataclass_fields__)
-    clips = tuple(
-        ClipRecord(
-            clip["id"],
-            clip["fingerprint"],
-            clip["text"],
-            clip["tokens"],
-            Counts(**{name: clip[name] for name in names}),
-        )
-        for clip in row["clips"]
-    )
     ratio = Interval(**row["ratio"]) if row["ratio"] else None
     spread = (row["baseline"] or {}).get("spread")
-    pairs = {clip["id"]: clip["pairs"] for clip in row["clips"]}
     return Baseline(
         variant=row["variant"],
         device=row["device"],
@@ -197,7 +186,7 @@ def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
         corpus=run["corpus"],
         language=run["language"],
         normalizer=run["normalizer"],
-        clips=clips,
+        clips=tuple(map(clip_from_json, row["clips"])),
         raw_wer=row["raw"]["wer"] or 0.0,
         raw_cer=row["raw"]["cer"] or 0.0,
         size_mib=row["size_mib"] or 0.0,
@@ -207,7 +196,7 @@ def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
                 row["seconds"] or 0.0,
                 row["peak_mib"] or 0.0,
                 run["machine"],
-                timed=timing(pairs, row["processes"]),
+                timed=timing_of(row),
                 spread=Spread(**spread) if spread else None,
             ),
         ),
@@ -232,7 +221,7 @@ def seconds_lines(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     for row in now["rows"]:
         changed = change(_clip_seconds(row), before.get(row["id"], {}))
         if changed is not None:
-            lines.append(f"{row['variant']} {verdict.describe_change(changed)}")
+            lines.append(f"{row['variant']} {verdict_speed.describe_change(changed)}")
     return [f"s/audio: {', '.join(lines)}"] if lines else []
 
 

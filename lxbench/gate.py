@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lxbench import baselines, ladder, machine, verdict
+from lxbench import baselines, ladder, machine, verdict, verdict_speed
 from lxbench.baselines import Baseline, Speed
 from lxbench.errors import BaselineError, UsageError
 from lxbench.pairing import PAIRED_CLIPS
@@ -53,8 +53,8 @@ def wants_more(run: Run, row: Row, timed: Timing) -> bool:
     then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
         return False
-    changed = verdict.speed_change(timed, then, run.comparisons)
-    return changed is not None and verdict.worth_more(changed, row.variant.tolerance.speed)
+    changed = verdict_speed.speed_change(timed, then, run.comparisons)
+    return changed is not None and verdict_speed.worth_more(changed, row.variant.tolerance.speed)
 
 
 def judge_speed(run: Run, row: Row) -> Verdict:
@@ -80,9 +80,9 @@ def judge_speed(run: Run, row: Row) -> Verdict:
             f"no speed is stored for this kind of machine, the baseline's differs in {', '.join(differing)}; "
             "nox -s baselines records it",
         )
-    changed = verdict.speed_change(row.timing, then, run.comparisons)
-    said = verdict.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
-    length = verdict.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
+    changed = verdict_speed.speed_change(row.timing, then, run.comparisons)
+    said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
+    length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
     return replace(said, text=said.text + noise + length)
 
@@ -102,7 +102,7 @@ def judge_seconds(run: Run, row: Row) -> Verdict | None:
     now = {clip.id: row.transcripts[clip.id].seconds for clip in row.corpus.clips}
     before = dict(zip(now, then, strict=True))
     limit = row.variant.tolerance.speed
-    return verdict.judge_seconds(now, before, record.spread.seconds, limit, run.comparisons, run.saved.name)
+    return verdict_speed.judge_seconds(now, before, record.spread.seconds, limit, run.comparisons, run.saved.name)
 
 
 def judge_accuracy(run: Run, row: Row) -> Verdict:
@@ -251,7 +251,7 @@ def _moved(run: Run, row: Row) -> str:
         speed.ratio is not None and not speed.timed.reference
     ):  # Format 1 has no clips to compare with.
         return "new"
-    if drift(row.timing.reference, speed.timed.reference) < 1 - verdict.OTHER_STATE:
+    if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
         return "changed"  # It was recorded in a bad hour of the machine.
     kept = {clip.id: clip.text for clip in row.baseline.clips_on(run.machine)}
     return "changed" if any(kept.get(clip.id) != clip.text for clip in row.records) else ""

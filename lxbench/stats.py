@@ -100,6 +100,11 @@ def timing(pairs: Pairs, processes: int = 1) -> Timing:
     )
 
 
+def timing_of(row: Mapping[str, Any]) -> Timing:
+    """The same of a row as it stands in results.json."""
+    return timing({clip["id"]: clip["pairs"] for clip in row["clips"]}, row["processes"])
+
+
 def drift(now: Mapping[str, float], then: Mapping[str, float]) -> float:
     """By what factor the same clips take longer now: the geometric mean; 1 where the two have no clip in common."""
     shared = [math.log(now[id] / then[id]) for id in now if id in then]

@@ -35,6 +35,7 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         "wer": 0.1393,
         "cer": 0.02793,
         "seconds": 0.6226,
+        "processes": 1,
         "ratio": {"value": 1.812, "low": 1.773, "high": 1.851},
         "peak_mib": 976.4,
         "size_mib": 138.7,

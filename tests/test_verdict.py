@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lxbench import verdict
+from lxbench import verdict, verdict_speed
 from lxbench.baselines import ClipRecord, Speed
 from lxbench.score import Counts
 from lxbench.stats import Change, Interval, Shift, Timing
@@ -55,7 +55,7 @@ def changed(value: float, half: float, strict: float | None = None) -> Change:
     ],
 )
 def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, word: Word) -> None:
-    said = verdict.judge_speed(Interval(2.0, 1.9, 2.1), change, 0.10)
+    said = verdict_speed.judge_speed(Interval(2.0, 1.9, 2.1), change, 0.10)
     assert said.word is word
     assert change is not None or "too few clips" in said.text
 
@@ -72,14 +72,14 @@ def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, wo
     ],
 )
 def test_more_timings_are_worth_it_where_a_loss_is_likely_and_not_certain(change: Change, more: bool) -> None:
-    assert verdict.worth_more(change, 0.10) is more
+    assert verdict_speed.worth_more(change, 0.10) is more
 
 
 def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
     then = Interval(2.0, 1.9, 2.1)
     text = "1.80x fp32, baseline 2.00x: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
-    assert verdict.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
-    doubtful = verdict.judge_speed(then, changed(0.9, 0.03), tolerance=0.09).text
+    assert verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
+    doubtful = verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.09).text
     assert doubtful.endswith(
         "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%"
     )
@@ -89,7 +89,7 @@ def test_a_record_without_clips_is_compared_as_a_whole() -> None:
     ratios = {"a": 2.0, "b": 2.1, "c": 1.9, "d": 2.0}
     whole = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {})
     clipwise = replace(whole, timed=Timing(ratios))
-    loose, tight = (verdict.speed_change(Timing(ratios), then) for then in (whole, clipwise))
+    loose, tight = (verdict_speed.speed_change(Timing(ratios), then) for then in (whole, clipwise))
     assert loose is not None
     assert tight is not None
     assert loose.plain.value == pytest.approx(tight.plain.value, abs=0.01)
@@ -102,9 +102,9 @@ def test_processes_are_part_of_the_interval_and_more_of_them_make_it_narrower() 
     halves = []
     for clips, processes in ((4, 1), (8, 1), (8, 4), (8, 12)):
         here = dict(list(ratios.items())[:clips])
-        changed = verdict.speed_change(Timing(here, processes=processes), then)
+        changed = verdict_speed.speed_change(Timing(here, processes=processes), then)
         assert changed is not None
-        halves.append(math.log(changed.plain.high / changed.plain.value) / 1.96 / verdict.BETWEEN_PROCESSES)
+        halves.append(math.log(changed.plain.high / changed.plain.value) / 1.96 / verdict_speed.BETWEEN_PROCESSES)
     # 4 of 8 clips are of 2 of the 4 processes.
     assert halves == pytest.approx(
         [math.sqrt(1 + 1 / 2), math.sqrt(1 + 1 / 4), math.sqrt(1 / 2), math.sqrt(1 / 12 + 1 / 4)], rel=1e-3
@@ -116,15 +116,15 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     seconds = dict.fromkeys(ratios, 1.2)
     then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios, seconds))
     slower = {id: ratio * 0.9 for id, ratio in ratios.items()}
-    same = verdict.speed_change(Timing(slower, seconds), then)
-    other = verdict.speed_change(Timing(slower, {id: value * 1.4 for id, value in seconds.items()}), then)
+    same = verdict_speed.speed_change(Timing(slower, seconds), then)
+    other = verdict_speed.speed_change(Timing(slower, {id: value * 1.4 for id, value in seconds.items()}), then)
     assert same is not None
     assert other is not None
     assert same.drift == 1.0
     assert other.drift == pytest.approx(1.4)
     assert other.plain.value == same.plain.value
-    assert verdict.word_of(same, 0.03) is Word.REGRESSED
-    said = verdict.judge_speed(then.ratio, other, 0.03)
+    assert verdict_speed.word_of(same, 0.03) is Word.REGRESSED
+    said = verdict_speed.judge_speed(then.ratio, other, 0.03)
     assert said.word is Word.INCONCLUSIVE
     assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
 
@@ -221,7 +221,7 @@ def clips(*edits: int, text: str = "x", tokens: int = 5) -> list[ClipRecord]:
 @pytest.mark.parametrize(("tokens", "text"), [(100, ""), (101, ""), (70, "-30% tokens"), (444, "+344% tokens")])
 def test_a_speed_that_comes_from_the_length_of_the_output_says_so(tokens: int, text: str) -> None:
     then, now = clips(0, 0, 0, tokens=100), clips(0, 0, 0, tokens=tokens)
-    said = verdict.describe_length(now, then, {"0", "1"})
+    said = verdict_speed.describe_length(now, then, {"0", "1"})
     whole = f"; it says {text} on the timed clips (200 then, {2 * tokens} now), and speed follows"
     assert said == (whole if text else "")
 

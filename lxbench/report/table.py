@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lxbench import score
-from lxbench.stats import drift, timing
-from lxbench.verdict import OTHER_STATE, Word
+from lxbench.stats import drift, timing_of
+from lxbench.verdict import Word
+from lxbench.verdict_speed import OTHER_STATE
 
 COLUMNS = ("variant", "WER", "CER", "s/audio", "vs fp32 [95 % CI]", "peak MiB", "size MiB", "verdict")
 DETAILS = ("variant", "steps", "modules", "stored", "zeros", "size MiB", "tokens/clip", "ms/token", "built in")
@@ -158,11 +159,7 @@ def _disturbed(results: Results) -> Iterator[str]:
 
 def _other_state(results: Results) -> Iterator[str]:
     """Say beside which rows fp32 itself was slower than beside the others: their ratios are of another machine."""
-    taken = {
-        row["variant"]: timing({clip["id"]: clip["pairs"] for clip in row["clips"]}).reference
-        for row in results["rows"]
-        if row["ratio"]
-    }
+    taken = {row["variant"]: timing_of(row).reference for row in results["rows"] if row["ratio"]}
     by_clip: dict[str, list[float]] = {}
     for seconds in taken.values():
         for id, value in seconds.items():

@@ -15,7 +15,8 @@ from rich.text import Text
 from lxbench import study
 from lxbench.history import Comparison
 from lxbench.report import table
-from lxbench.verdict import Word, describe_change
+from lxbench.verdict import Word
+from lxbench.verdict_speed import describe_change
 
 _STYLES = {
     Word.PASS: "green",

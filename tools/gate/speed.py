@@ -28,7 +28,8 @@ from lxbench.baselines import Speed
 from lxbench.gate import MAX_REPEATS
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.stats import Change, Interval, mean_ratio, process_spread, timing
-from lxbench.verdict import Tolerance, Word, speed_change, word_of, worth_more
+from lxbench.verdict import Tolerance, Word
+from lxbench.verdict_speed import speed_change, word_of, worth_more
 from tools.gate.shares import Share, said, wilson
 
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)

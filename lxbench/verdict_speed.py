@@ -1,0 +1,148 @@
+"""Judge how fast a variant is against its record, or against an earlier run. Pure: no torch, no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
+
+from lxbench.baselines import ClipRecord, Speed
+from lxbench.stats import Change, Interval, Timing, change, drift, inverse
+from lxbench.verdict import Verdict, Word
+
+# How far two processes of one variant are apart, as the standard deviation of the logarithm of the ratio: what counts
+# where it is not calibrated, and what counts at least where it is, since a few runs may well show nothing.
+BETWEEN_PROCESSES = 0.006
+_LEAST_BETWEEN = 0.004
+# fp32's own seconds move by so much from run to run on a busy machine, as a logarithm, and ratios stay. Beyond, the
+# machine is in another state, and a ratio moves by this share of what is beyond, as a standard deviation.
+OTHER_STATE = 0.10
+_DRIFT_SHARE = 0.3
+_SAME_LENGTH = 0.02  # a share of the tokens
+
+
+def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | None:
+    """By what factor the ratios to fp32 have changed, clip by clip; None where too few were timed then or now.
+
+    A machine that is slower than it was is not slower for all alike: fp32 waits for memory where int8 does not. How far
+    fp32 itself has moved therefore widens the intervals, and so does what differs from process to process.
+
+    Args:
+        now: what was timed.
+        then: what is stored; a record of format 1 knows no clips, and its ratio is compared as a whole.
+        comparisons: see ``stats.change``.
+    """
+    moved = drift(now.reference, then.timed.reference)
+    process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
+    beyond = max(0.0, abs(math.log(moved)) - OTHER_STATE)
+    apart = math.hypot(process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)), _DRIFT_SHARE * beyond)
+    changed = _speed_change(now.ratios, then, comparisons, apart)
+    return None if changed is None else replace(changed, drift=moved)
+
+
+def _processes(then: Timing, now: Timing) -> float:
+    """In how many processes those clips were timed that are compared: a record times one block of clips in each."""
+    shared = sum(id in then.ratios for id in now.ratios)
+    return max(1.0, then.processes * shared / len(then.ratios)) if then.ratios else 1.0
+
+
+def _speed_change(ratios: Mapping[str, float], then: Speed, comparisons: int, apart: float) -> Change | None:
+    if then.timed.ratios or then.ratio is None:
+        return change(ratios, then.timed.ratios, comparisons, apart)
+    # Its interval stands for its noise as ours for ours; that clips differ is then in both.
+    noise = math.log(then.ratio.high / then.ratio.low) / (2 * 1.96)
+    whole = dict.fromkeys(ratios, then.ratio.value)
+    return change(ratios, whole, comparisons, math.hypot(apart, noise))
+
+
+def judge_speed(then: Interval | None, changed: Change | None, tolerance: float) -> Verdict:
+    """Compare the ratio to fp32 with the stored one, see ``word_of``.
+
+    Args:
+        then: the stored ratio.
+        changed: this run's ratios by the stored ones; None where too few clips were timed then or now.
+        tolerance: share of the stored ratio that may be lost.
+    """
+    if then is None or changed is None:
+        return Verdict(Word.INCONCLUSIVE, "too few clips were timed for a speed ratio")
+    word = word_of(changed, tolerance)
+    now = then.value * changed.plain.value
+    text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
+    if word is Word.INCONCLUSIVE:
+        text += f": the interval straddles the limit, {_reason(changed)}"
+    return Verdict(word, text)
+
+
+def _reason(changed: Change) -> str:
+    if abs(math.log(changed.drift)) > OTHER_STATE:
+        text = f"fp32 itself takes {changed.drift - 1:+.0%} since it was recorded: the machine is in another state"
+        return f"{text}, and nox -s baselines records this better one" if changed.drift < 1 else text
+    return f"too noisy to judge: clips spread by {changed.spread:.0%}"
+
+
+def word_of(changed: Change, tolerance: float) -> Word:
+    """What a change of speed is called; a factor above 1 is faster.
+
+    REGRESSED and IMPROVED say two things: the whole 95 % interval is beyond the tolerance, and with all comparisons of
+    the run taken together there is hardly a chance that nothing has changed at all.
+    """
+    if changed.plain.high < 1 - tolerance and changed.strict.high < 1:
+        return Word.REGRESSED
+    if changed.plain.low > 1 + tolerance and changed.strict.low > 1:
+        return Word.IMPROVED
+    return Word.PASS if changed.plain.low >= 1 - tolerance else Word.INCONCLUSIVE
+
+
+def worth_more(changed: Change, tolerance: float) -> bool:
+    """Whether more timings are worth their time: undecided, and a loss beyond what is tolerated is not unlikely.
+
+    Unlikely is less than one in three: the 34 % interval, whose half is 0.22 of the 95 % one's, lies above the limit.
+    Going on at one in five found hardly more slowdowns, and took nearly twice the pairs where there were none
+    (docs/verdicts.md).
+    """
+    unlikely = changed.plain.value - 0.22 * (changed.plain.value - changed.plain.low)
+    return word_of(changed, tolerance) is Word.INCONCLUSIVE and unlikely < 1 - tolerance
+
+
+def judge_seconds(
+    now: Mapping[str, float],
+    then: Mapping[str, float],
+    apart: float,
+    tolerance: float,
+    comparisons: int,
+    since: str,
+) -> Verdict | None:
+    """Compare the time per audio with that of an earlier run of the same machine; None where too few clips are shared.
+
+    Args:
+        now: seconds of each clip.
+        then: the same of the earlier run.
+        apart: how far equal runs of this machine are apart, as the standard deviation of the logarithm.
+        tolerance: share of the earlier speed that may be lost.
+        comparisons: see ``stats.change``.
+        since: the name of the earlier run.
+    """
+    changed = change(now, then, comparisons, math.sqrt(2) * apart)
+    if changed is None:
+        return None
+    text = f"s/audio since {since}: {describe_change(changed)}; equal runs of this machine are {apart:.1%} apart"
+    return Verdict(word_of(inverse(changed), tolerance), text)
+
+
+def describe_change(changed: Change) -> str:
+    """The change in per cent with its interval."""
+    plain = changed.plain
+    return f"{plain.value - 1:+.1%} [{plain.low - 1:+.1%}, {plain.high - 1:+.1%}]"
+
+
+def describe_length(now: Iterable[ClipRecord], then: Iterable[ClipRecord], timed: Container[str]) -> str:
+    """Say where a variant's output is longer or shorter than its baseline's; empty below 2 %.
+
+    The length of the output is a hidden variable of speed: who stops early is fast, who repeats himself is slow.
+    """
+    tokens, kept = (sum(record.tokens for record in side if record.id in timed) for side in (now, then))
+    if not kept or abs(tokens / kept - 1) < _SAME_LENGTH:
+        return ""
+    return (
+        f"; it says {tokens / kept - 1:+.0%} tokens on the timed clips ({kept} then, {tokens} now), and speed follows"
+    )
