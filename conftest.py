@@ -209,6 +209,9 @@ def _work(config: pytest.Config, ids: Sequence[str], clips: int) -> Iterator[tup
     chosen, rows = config.stash[SETTINGS], _rows(config)
     for id in ids:
         count = min(clips, rows[id].clips or clips)
+        if any(rows[id].same_work(rows[other]) for other in ids[: ids.index(id)]):
+            yield id, 0  # It takes that row's measurement over.
+            continue
         alone = not chosen.timing or rows[id] is config.stash[LADDER][0]
         paired = count if chosen.update else min(count, PAIRED_CLIPS)
         yield id, count + (0 if alone else paired)
@@ -339,7 +342,11 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
         interrupted=interrupted,
     )
     found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
-    seconds = {row.id: [said.seconds for said in row.transcripts.values()] for row in run.rows if row.timed}
+    seconds = {
+        row.id: [said.seconds for said in row.transcripts.values()]
+        for row in run.rows
+        if row.timed and not row.measured_as
+    }
     config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
     config.stash[RESULTS] = found
     results.write(run.folder, found)

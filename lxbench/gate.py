@@ -46,7 +46,12 @@ def decide_speed(run: Run, row: Row) -> Verdict:
 
 def wants_more(run: Run, row: Row, timed: Timing) -> bool:
     """Whether more pairs of timings are worth their time: the speed is undecided, or it is recorded for others."""
-    if row.is_reference or row.word is Word.CRASHED or (row.usage is not None and row.usage.compilations):
+    if (
+        row.is_reference
+        or row.measured_as
+        or row.word is Word.CRASHED
+        or (row.usage is not None and row.usage.compilations)
+    ):
         return False
     if run.settings.update & {"new", "changed"}:
         return len(timed.ratios) < len(row.corpus.clips)

@@ -53,6 +53,10 @@ class Variant:
     build_limit_s: float = 600.0
     clip_limit_s: float = 120.0
 
+    def same_work(self, other: Variant) -> bool:
+        """Whether another row builds the same from the same step functions and hears the same clips."""
+        return self.steps == other.steps and self.clips == other.clips
+
 
 def ladder(*variants: Variant) -> Ladder:
     """Check and return the rows in their order; the first one is the reference.

@@ -114,6 +114,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "device": row.device,
         "summary": row.variant.summary,
         "reference": row.is_reference,
+        "measured_as": row.measured_as or None,
         "verdict": str(row.word) if row.verdicts else None,
         "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
         "usable": row.usable,

@@ -45,6 +45,7 @@ class Row:
         against_reference: how far WER is from fp32's, clip by clip; None where fp32 was not heard.
         baseline: what is stored; None where there is nothing.
         baseline_error: why what is stored cannot be read.
+        measured_as: id of the row of the same steps whose measurement this is; empty where it was measured itself.
         verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``usable``.
         finished_s: seconds from the start of the run to this row's last verdict.
     """
@@ -68,6 +69,7 @@ class Row:
     against_reference: Shift | None = None
     baseline: Baseline | None = None
     baseline_error: str = ""
+    measured_as: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     finished_s: float | None = None
 
@@ -75,6 +77,12 @@ class Row:
     def id(self) -> str:
         """The test id."""
         return row_id(self.variant, self.device)
+
+    def take_over(self, twin: Row) -> None:
+        """Take the measurement of a row of the same steps for one's own; verdicts are not taken, baselines differ."""
+        self.measured_as = twin.id
+        for name in ("report", "transcripts", "pairs", "processes", "timed", "disturbance", "usage", "profiles"):
+            setattr(self, name, getattr(twin, name))
 
     @property
     def word(self) -> Word:

@@ -87,15 +87,23 @@ class Run:
         return sum(worker.waited for worker in self._every_worker)
 
     def start(self, variant: Variant) -> Row:
-        """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row."""
+        """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row.
+
+        A row of the same steps as one that this run has measured takes that measurement over.
+        """
         normalizer = score.normalizer_for(self.settings.language)
         corpus = self.corpus.first(variant.clips)
         row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, normalizer)
+        twin = next((other for other in self.rows if other.complete and _same_work(row, other)), None)
         self.rows.append(row)
         try:
             row.baseline = baselines.read(self.baseline_path(variant.name))
         except BaselineError as error:
             row.baseline_error = error.happened
+        if twin is not None:
+            row.take_over(twin)
+            self._workers[row.id] = self._workers[twin.id]
+            return row
         if self._reference is None and (self.settings.timing or row.is_reference):
             self._reference = self._spawn(self.ladder[0])
         worker = self._reference if row.is_reference else self._spawn(variant)
@@ -123,7 +131,7 @@ class Run:
             pedantic: of pytest-benchmark's fixture.
             wants_more: whether what was timed so far leaves the speed undecided.
         """
-        if row.crash:
+        if row.crash or row.measured_as:
             return
         worker = self._workers[row.id]
         reference = None if row.is_reference else self._reference
@@ -175,7 +183,7 @@ class Run:
         """Profile the first clip, after all that is timed."""
         worker = self._workers[row.id]
         with _crash_kept(row):
-            if not row.crash:
+            if not row.crash and not row.profiles:
                 worker.prepare(row.corpus.clips[0])
                 self.watcher.stage(row.id, "profiling")
                 row.profiles = worker.profile(self.folder / "profiles" / row.id)
@@ -252,6 +260,10 @@ class Run:
             earlier = self.reference_said.setdefault(id, transcript)
             if earlier.text != transcript.text:
                 self.notes.append(f"fp32 said two things to clip {id}: {earlier.text!r}, then {transcript.text!r}")
+
+
+def _same_work(row: Row, other: Row) -> bool:
+    return not row.is_reference and not (other.crash or other.speed_crash) and row.variant.same_work(other.variant)
 
 
 @contextmanager

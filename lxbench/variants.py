@@ -20,6 +20,8 @@ from lxbench.verdict import Tolerance
 NOISE = Tolerance(wer=math.inf, cer=math.inf, speed=1.0)
 DYNAMIC = "quantized::linear_dynamic float32"
 CPU_ALONE = "its kernels are for CPUs"
+# One step in several rows: rows with the very same steps are measured once.
+PRUNE = prune_magnitude(0.81)
 
 VARIANTS = ladder(
     Variant("fp32", ALL, (), "the model as loaded", runs="addmm float32"),
@@ -68,7 +70,7 @@ VARIANTS = ladder(
         Variant(f"prune-magnitude-{percent}", ALL, (prune_magnitude(percent / 100),), clips=24, study=True)
         for percent in (95, 90)
     ),
-    Variant("prune-magnitude", ALL, (prune_magnitude(0.81),), "the largest 81 % kept", runs="addmm float32"),
+    Variant("prune-magnitude", ALL, (PRUNE,), "the largest 81 % kept", runs="addmm float32"),
     Variant("prune-magnitude-70", ALL, (prune_magnitude(0.70),), clips=24, study=True),
     *(
         Variant(
@@ -93,12 +95,12 @@ VARIANTS = ladder(
         tolerance=NOISE,
     ),
     # The study's combination, step by step.
-    Variant("p", CPU, (prune_magnitude(0.81),), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),
+    Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),
     Variant("q", CPU, (quantize_dynamic,), "quantized", runs=DYNAMIC, elsewhere=CPU_ALONE),
     Variant(
         "q+p",
         CPU,
-        (prune_magnitude(0.81), quantize_dynamic),
+        (PRUNE, quantize_dynamic),
         "pruned, then quantized",
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,
@@ -106,7 +108,7 @@ VARIANTS = ladder(
     Variant(
         "q+p+c",
         CPU,
-        (prune_magnitude(0.81), quantize_dynamic, compile_encoder),
+        (PRUNE, quantize_dynamic, compile_encoder),
         "pruned, quantized, encoder compiled",
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,

@@ -397,6 +397,25 @@ def test_the_study_writes_its_five_tables(bench: Bench, stored: Path) -> None:
     assert "nox -s baselines -- --lx-update new -k '[prune-magnitude-95-cpu]' --lx-study" in done.stdout
 
 
+def test_rows_of_the_same_steps_are_measured_once_and_judged_each(bench: Bench, stored: Path) -> None:
+    done = bench(
+        "--lx-corpus", stored / "small", "--lx-clips", "1", "--benchmark-save", "twins", "--lx-profile",
+        "-k", "[p-cpu] or [prune-magnitude-cpu]",
+    )  # fmt: skip
+    rows = {row["variant"]: row for row in results(stored)["rows"]}
+    assert rows["p"]["measured_as"] == "prune-magnitude-cpu"
+    assert rows["prune-magnitude"]["measured_as"] is None
+    assert rows["p"]["clips"] == rows["prune-magnitude"]["clips"]
+    assert rows["p"]["profile"]
+    assert [row["verdict"] for row in rows.values()] == ["NEW", "NEW"]
+    assert "p has the steps of prune-magnitude-cpu and shares its measurement" in Flat(done.stdout)
+    assert not (stored / "results" / "latest" / "logs" / "p-cpu.log").exists()
+    (saved,) = (stored / "storage").rglob("*twins.json")
+    assert [bench["params"]["row"] for bench in json.loads(saved.read_text("utf-8"))["benchmarks"]] == [
+        "prune-magnitude-cpu"
+    ]
+
+
 def test_rows_of_the_study_alone_are_not_in_the_ladder(bench: Bench) -> None:
     refused(bench("-k", "prune-magnitude-95"), "-k 'prune-magnitude-95' matches no variant")
 

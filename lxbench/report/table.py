@@ -131,6 +131,8 @@ def remarks(results: Results) -> Iterator[str]:
     for row in results["rows"]:
         if row["complete"] and len(row["clips"]) < total:
             yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
+        if row.get("measured_as"):
+            yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
     if doubtful := [row["variant"] for row in results["rows"] if row["usable"] and row["shown_usable"] is False]:
         yield (
             f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
