@@ -15,7 +15,6 @@ import pytest
 
 from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study
 from lxbench.errors import LxbenchError, UsageError
-from lxbench.pairing import PAIRED_CLIPS
 from lxbench.report import advice, markdown, terminal
 from lxbench.report.progress import LiveProgress
 from lxbench.row import Row, row_id
@@ -175,7 +174,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         models.check_language(source, chosen.language)
         params = [item.callspec.params for item in benches if hasattr(item, "callspec")]
         ids = list(dict.fromkeys(param["row"] for param in params if "row" in param))
-        watcher = LiveProgress(config.stash[OUT], _work(config, ids, len(clips.clips)))
+        watcher = LiveProgress(config.stash[OUT])
         timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
         here = machine.describe(chosen.threads, chosen.device)
         config.stash[KEY] = history.key(chosen, source, clips, here)
@@ -185,7 +184,9 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
-        gate.check_update(run, {id.removesuffix(f"-{chosen.device}") for id in ids})
+        wanted = [_rows(config)[id] for id in ids]
+        gate.check_update(run, {variant.name for variant in wanted})
+        watcher.plan(gate.plan(run, wanted))
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     if config.option.verbose <= 0:
         _terminal(config).showfspath = False
@@ -202,19 +203,6 @@ def _rows(config: pytest.Config) -> dict[str, ladder.Variant]:
     """The rows that this device has, by test id."""
     device = config.stash[SETTINGS].device
     return {row_id(variant, device): variant for variant in _chosen(config) if device in variant.devices}
-
-
-def _work(config: pytest.Config, ids: Sequence[str], clips: int) -> Iterator[tuple[str, int]]:
-    """Yield the rows that will run and how many clips each transcribes, the reference's beside it counted too."""
-    chosen, rows = config.stash[SETTINGS], _rows(config)
-    for id in ids:
-        count = min(clips, rows[id].clips or clips)
-        if any(rows[id].same_work(rows[other]) for other in ids[: ids.index(id)]):
-            yield id, 0  # It takes that row's measurement over.
-            continue
-        alone = not chosen.timing or rows[id] is config.stash[LADDER][0]
-        paired = count if chosen.update else min(count, PAIRED_CLIPS)
-        yield id, count + (0 if alone else paired)
 
 
 def _terminal(config: pytest.Config) -> pytest.TerminalReporter:

@@ -13,7 +13,7 @@ from lxbench.verdict import Verdict
 
 
 def test_accuracy(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
-    run.transcribe_rest(row)
+    gate.hear(run, row)
     expect(row, "accuracy", gate.judge_accuracy(run, row))
 
 

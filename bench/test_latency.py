@@ -24,7 +24,8 @@ def test_latency(
 ) -> None:
     if benchmark.disabled:
         pytest.skip("timing is off: --benchmark-disable")
-    run.time(row, benchmark.pedantic, lambda timed: gate.wants_more(run, row, timed))
+    clips = gate.clips_to_time(run, row.variant)
+    run.time(row, clips, benchmark.pedantic, lambda timed: gate.wants_more(run, row, timed))
     said = gate.decide_speed(run, row)
     if not row.measured_as:
         benchmark.extra_info.update(describe(row))

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lxbench import baselines, ladder, machine, verdict, verdict_speed
 from lxbench.baselines import Baseline, Speed
+from lxbench.corpus import Corpus
 from lxbench.errors import BaselineError, UsageError
+from lxbench.ladder import Variant
 from lxbench.pairing import PAIRED_CLIPS
-from lxbench.row import Row
+from lxbench.row import Row, row_id
 from lxbench.run import Run
 from lxbench.stats import Timing, drift
 from lxbench.verdict import Verdict, Word
 
 # How often the clips that fp32 is timed beside are heard once more where the speed is still undecided.
 MAX_REPEATS = 2
+_AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
 
 
 def judge_effect(row: Row) -> Verdict:
@@ -30,6 +33,50 @@ def judge_effect(row: Row) -> Verdict:
         return Verdict(Word.CRASHED, f"it never ran {wanted!r}; while transcribing it ran {some}")
     steps = ", ".join(step["name"] for step in row.report.steps) or "no steps"
     return Verdict(Word.PASS, f"{steps}; runs {wanted or 'whatever it likes'}")
+
+
+def clips_to_time(run: Run, variant: Variant) -> Corpus:
+    """The clips that a variant is timed on: all that its row names, or those that fp32 is timed beside.
+
+    The latter where the run only judges, and the variant is recorded on this kind of machine as not faster than fp32:
+    nobody chooses it, and on the slowest rows of the ladder most of its time would be spent. See ``hear``.
+    """
+    clips = run.corpus.first(variant.clips)
+    if run.settings.update or run.settings.study or not run.settings.timing:
+        return clips
+    try:
+        kept = baselines.read(run.baseline_path(variant.name))
+    except BaselineError:
+        return clips
+    speed = kept.speed_on(run.machine) if kept is not None else None
+    slow = speed is not None and speed.ratio is not None and speed.ratio.low <= 1
+    return clips.first(PAIRED_CLIPS) if slow else clips
+
+
+def hear(run: Run, row: Row) -> None:
+    """Have a row transcribe what was not timed of its clips, as far as it takes to judge it.
+
+    A variant says the same letter for letter as long as nothing has changed. One that is timed on a part of its clips
+    therefore hears the others only where it says something else than its baseline there, or is not what it was.
+    """
+    run.transcribe_rest(row)
+    as_recorded = row.against_baseline in _AS_RECORDED and not _says_otherwise(run, row)
+    if row.shortened and not row.measured_as and not as_recorded:
+        row.corpus, row.shortened = run.corpus.first(row.variant.clips), False
+        run.transcribe_rest(row)
+
+
+def plan(run: Run, variants: Sequence[Variant]) -> Iterator[tuple[str, int]]:
+    """Yield the id of each row and how many clips will be transcribed for it, fp32's beside it counted too."""
+    for number, variant in enumerate(variants):
+        id, clips = row_id(variant, run.settings.device), len(clips_to_time(run, variant).clips)
+        reference = variant is run.ladder[0]
+        if not reference and any(variant.same_work(other) for other in variants[:number]):
+            yield id, 0  # It takes that row's measurement over.
+            continue
+        alone = reference or not run.settings.timing
+        paired = clips if run.settings.update else min(clips, PAIRED_CLIPS)
+        yield id, clips + (0 if alone else paired)
 
 
 def decide_speed(run: Run, row: Row) -> Verdict:
@@ -102,10 +149,8 @@ def judge_seconds(run: Run, row: Row) -> Verdict | None:
     record = row.baseline.speed_on(run.machine) if row.baseline is not None else None
     if run.saved is None or not row.timed or record is None or record.spread is None:
         return None
-    if len(then) != len(row.corpus.clips):
-        return None
     now = {clip.id: row.transcripts[clip.id].seconds for clip in row.corpus.clips}
-    before = dict(zip(now, then, strict=True))
+    before = dict(zip(now, then, strict=False))  # In the corpus's order; either may be of fewer clips.
     limit = row.variant.tolerance.speed
     return verdict_speed.judge_seconds(now, before, record.spread.seconds, limit, run.comparisons, run.saved.name)
 
@@ -159,7 +204,7 @@ def _judge_identity(run: Run, row: Row) -> Verdict | None:
         run.source.fingerprint,
         run.settings.language,
         row.normalizer.name,
-        whole=run.settings.clips == 0 and row.complete,
+        whole=run.settings.clips == 0 and row.complete and not row.shortened,
     )
 
 
@@ -178,7 +223,7 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         row: one of its rows.
         today: the date to record, ISO 8601.
     """
-    if row.word is Word.CRASHED or not row.complete:
+    if row.word is Word.CRASHED or not row.complete or row.shortened:
         return None
     if row.report is None or row.seconds is None or row.usage is None:
         return None
@@ -249,7 +294,7 @@ def _moved(run: Run, row: Row) -> str:
     """Which update would write a baseline: ``new``, ``changed``, or empty where there is nothing to write."""
     if row.baseline is None:
         return "changed" if row.baseline_error else "new"
-    if row.against_baseline not in (Word.PASS, Word.INCONCLUSIVE):
+    if row.against_baseline not in _AS_RECORDED:
         return "changed"
     speed = row.baseline.speed_on(run.machine)
     if speed is None or (
@@ -258,8 +303,13 @@ def _moved(run: Run, row: Row) -> str:
         return "new"
     if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
         return "changed"  # It was recorded in a bad hour of the machine.
-    kept = {clip.id: clip.text for clip in row.baseline.clips_on(run.machine)}
-    return "changed" if any(kept.get(clip.id) != clip.text for clip in row.records) else ""
+    return "changed" if _says_otherwise(run, row) else ""
+
+
+def _says_otherwise(run: Run, row: Row) -> bool:
+    """Whether a transcript is another one than the baseline's."""
+    kept = {clip.id: clip.text for clip in row.baseline.clips_on(run.machine)} if row.baseline is not None else {}
+    return any(kept.get(clip.id) != clip.text for clip in row.records)
 
 
 def check_update(run: Run, names: Iterable[str]) -> None:

@@ -108,8 +108,7 @@ def compare(now: Mapping[str, Sequence[float]], saved: Saved) -> Comparison:
 
 
 def _change(now: Sequence[float], then: Sequence[float]) -> Change | None:
-    if len(now) != len(then):
-        return None
+    # Both in the corpus's order, and either may be of fewer clips.
     after, before = ({str(number): value for number, value in enumerate(side)} for side in (now, then))
     return change(after, before)
 

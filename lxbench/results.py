@@ -115,6 +115,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "summary": row.variant.summary,
         "reference": row.is_reference,
         "measured_as": row.measured_as or None,
+        "shortened": row.shortened,
         "verdict": str(row.word) if row.verdicts else None,
         "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
         "usable": row.usable,

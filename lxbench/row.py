@@ -18,6 +18,20 @@ from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import Usage
 
+# What of a row is measured, and not judged.
+_MEASURED = (
+    "corpus",
+    "report",
+    "transcripts",
+    "pairs",
+    "processes",
+    "timed",
+    "disturbance",
+    "usage",
+    "profiles",
+    "shortened",
+)
+
 
 def row_id(variant: Variant, device: str) -> str:
     """The test id of a row, such as ``bf16-cpu``: a string, so that saved runs stay readable."""
@@ -45,6 +59,7 @@ class Row:
         against_reference: how far WER is from fp32's, clip by clip; None where fp32 was not heard.
         baseline: what is stored; None where there is nothing.
         baseline_error: why what is stored cannot be read.
+        shortened: whether it was timed on a part of its clips, and had no reason to hear the others.
         measured_as: id of the row of the same steps whose measurement this is; empty where it was measured itself.
         verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``usable``.
         finished_s: seconds from the start of the run to this row's last verdict.
@@ -69,6 +84,7 @@ class Row:
     against_reference: Shift | None = None
     baseline: Baseline | None = None
     baseline_error: str = ""
+    shortened: bool = False
     measured_as: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     finished_s: float | None = None
@@ -81,7 +97,7 @@ class Row:
     def take_over(self, twin: Row) -> None:
         """Take the measurement of a row of the same steps for one's own; verdicts are not taken, baselines differ."""
         self.measured_as = twin.id
-        for name in ("report", "transcripts", "pairs", "processes", "timed", "disturbance", "usage", "profiles"):
+        for name in _MEASURED:
             setattr(self, name, getattr(twin, name))
 
     @property

@@ -123,16 +123,20 @@ class Run:
         for worker in self._every_worker:
             worker.stop()
 
-    def time(self, row: Row, pedantic: Callable[..., object], wants_more: Callable[[Timing], bool]) -> None:
-        """Transcribe every clip under ``benchmark.pedantic``, one round a clip, the reference in alternation.
+    def time(
+        self, row: Row, clips: Corpus, pedantic: Callable[..., object], wants_more: Callable[[Timing], bool]
+    ) -> None:
+        """Transcribe clips under ``benchmark.pedantic``, one round a clip, the reference in alternation.
 
         Args:
             row: a row that was built.
+            clips: the row's, or the first of them; the row then counts as shortened.
             pedantic: of pytest-benchmark's fixture.
             wants_more: whether what was timed so far leaves the speed undecided.
         """
         if row.crash or row.measured_as:
             return
+        row.shortened, row.corpus = len(clips.clips) < len(row.corpus.clips), clips
         worker = self._workers[row.id]
         reference = None if row.is_reference else self._reference
         pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row), wants_more, lambda: self._renew(row))

@@ -90,7 +90,7 @@ VARIANTS = ladder(
         (prune_l2(0.81),),
         "the 81 % of outputs with the largest norm kept: destroyed",
         runs="addmm float32",
-        clips=8,
+        clips=4,
         unusable=True,
         tolerance=NOISE,
     ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,6 +175,82 @@ def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
     steady = make_row(run)
     assert gate.decide_speed(run, steady).word is Word.PASS
     assert run.repeats == gate.MAX_REPEATS
+
+
+class Listening(Run):
+    """Answers what every clip says, or something else to one of them."""
+
+    says_otherwise = ""
+
+    def transcribe_rest(self, row: Row) -> None:
+        for number, clip in enumerate(row.corpus.clips):
+            text = "совсем другое" if clip.id == self.says_otherwise else clip.text
+            row.transcripts.setdefault(clip.id, Transcript(text, 5, 0.5 + number / 100))
+
+
+def make_slow(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Listening:
+    """A run in which bf16 is recorded as not faster than fp32, and fp32 is timed beside two clips of four."""
+    monkeypatch.setattr(gate, "PAIRED_CLIPS", 2)
+    plain = make_run(stored, clips)
+    recorded = make_run(stored, clips, "changed")
+    judge(recorded, make_row(recorded, seconds=1.0))
+    gate.update(recorded, "2026-11-24")
+    settings = replace(plain.settings, **changes)
+    return Listening(settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+
+
+def listen(run: Listening, seconds: float = 1.0) -> Row:
+    row = make_row(run, seconds=seconds)
+    row.corpus = gate.clips_to_time(run, BF16)
+    row.shortened = len(row.corpus.clips) < len(run.corpus.clips)
+    kept = [clip.id for clip in row.corpus.clips]
+    row.transcripts, row.pairs = ({id: each[id] for id in kept} for each in (row.transcripts, row.pairs))  # type: ignore[assignment]
+    row.verdicts["speed"] = Verdict(Word.PASS, "")
+    gate.hear(run, row)
+    return row
+
+
+def test_a_row_recorded_as_not_faster_than_fp32_hears_a_part_of_the_clips(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_slow(stored, clips, monkeypatch)
+    run.settings = replace(run.settings, clips=0)
+    row = listen(run)
+    assert (len(row.transcripts), row.shortened, row.complete) == (2, True, True)
+    assert gate.judge_accuracy(run, row).word is Word.PASS  # and not STALE: the other clips were left out on purpose
+    assert gate.propose(run, row, "2026-11-24") is None  # a record of fewer clips is not to be had by accident
+    assert list(gate.plan(run, [BF16, FP32])) == [("bf16-cpu", 4), ("fp32-cpu", 4)]
+
+
+def test_it_hears_all_where_it_says_something_else_or_is_slower(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_slow(stored, clips, monkeypatch)
+    run.says_otherwise = clips.clips[1].id
+    row = make_row(run)
+    row.transcripts[run.says_otherwise] = Transcript("совсем другое", 5, 1.0)
+    row.corpus, row.shortened = clips.first(2), True
+    row.transcripts = {clip.id: row.transcripts[clip.id] for clip in row.corpus.clips}
+    gate.hear(run, row)
+    assert (len(row.transcripts), row.shortened) == (4, False)
+    row.corpus, row.shortened = clips.first(2), True
+    row.transcripts = {clip.id: Transcript(clip.text, 5, 1.0) for clip in row.corpus.clips}
+    row.verdicts["speed"] = Verdict(Word.REGRESSED, "")
+    gate.hear(run, row)
+    assert (len(row.transcripts), row.shortened) == (4, False)
+
+
+@pytest.mark.parametrize("changes", [{"update": frozenset({"new"})}, {"study": True}, {"timing": False}])
+def test_a_row_hears_all_where_the_run_records_or_tabulates_or_does_not_time(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    run = make_slow(stored, clips, monkeypatch, **changes)
+    assert gate.clips_to_time(run, BF16) == clips
+    plain = make_slow(stored, clips, monkeypatch)
+    assert len(gate.clips_to_time(plain, BF16).clips) == 2
+    plain.machine = {**plain.machine, "isa": ["none"]}  # not recorded there: it may round differently
+    assert gate.clips_to_time(plain, BF16) == clips
+    assert gate.clips_to_time(plain, FP32) == clips
 
 
 @pytest.mark.parametrize("update", ["new", "changed"])

@@ -115,6 +115,6 @@ def test_mistakes_are_judged_whole_resampled_and_one_clip_at_a_time(tmp_path: Pa
     rows = [row("ptq-dynamic", [1] * 40), row("harm-bad", [5] * 40), row("harm-none", [1] * 40), row("fp32", [0] * 40)]
     path.write_text(json.dumps({"rows": rows}), "utf-8")
     lines = list(accuracy.accuracy(path))
-    assert lines[2].startswith("| bad | 0.833 | 40 | REGRESSED | 0.01% | 100.0%")
-    assert lines[3].startswith("| none | 0.167 | 0 | PASS | 100.00% | 0.0%")
+    assert lines[2].startswith("| bad | 0.833 | 40 | 24 | REGRESSED | 0.01% | 100.0%")
+    assert lines[3].startswith("| none | 0.167 | 0 | 0 | PASS | 100.00% | 0.0%")
     assert lines[-1].startswith("| 4 words | 40 | 100.0%")

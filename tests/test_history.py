@@ -43,8 +43,9 @@ def test_files_of_others_are_passed_over(tmp_path: Path, text: str) -> None:
 
 def test_seconds_are_compared_clip_by_clip_and_rows_on_one_side_are_named() -> None:
     saved = Saved("0001_a", {"fp32": [0.6, 1.2, 0.3], "compile": [0.5] * 3, "q": [0.1] * 4})
-    compared = history.compare({"fp32": [0.66, 1.32, 0.33], "bf16": [0.3] * 3, "q": [0.1] * 3}, saved)
-    assert list(compared.change) == ["fp32"]  # q heard other clips then
+    compared = history.compare({"fp32": [0.66, 1.32, 0.33], "bf16": [0.3] * 3, "q": [0.2] * 3}, saved)
+    assert list(compared.change) == ["fp32", "q"]
+    assert compared.change["q"].plain.value == pytest.approx(2.0)  # over the clips that it heard both times
     assert compared.change["fp32"].plain.value == pytest.approx(1.1)
     assert compared.only_then == ["compile"]
     assert compared.only_now == ["bf16"]

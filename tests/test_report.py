@@ -289,7 +289,8 @@ def test_orphans_are_pruned_by_the_next_command() -> None:
 
 def test_progress_without_a_terminal_is_plain_lines() -> None:
     out = io.StringIO()
-    progress = LiveProgress(out, [("fp32-cpu", 2)])
+    progress = LiveProgress(out)
+    progress.plan([("fp32-cpu", 2)])
     progress.stage("fp32-cpu", "loading")
     progress.clip("fp32-cpu", 1, 2, "раз [b]два[/b]")
     progress.clip("fp32-cpu", 2, 2, "три")
@@ -306,6 +307,18 @@ def test_rows_whose_usability_is_not_shown_are_named() -> None:
     assert said == (
         "within the margin of fp32 as measured, but 3 clips are too few to show it (the interval reaches beyond): bf16"
     )
+
+
+def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_it() -> None:
+    (a, b, c) = row("fp32", "PASS")["clips"]
+    found = results(
+        row("fp32", "PASS", clips=[{**a, "words": 2}, {**b, "words": 3}, {**c, "words": 1}]),
+        row("bnb-int8", "PASS", clips=[a, b], shortened=True),
+    )
+    assert list(table.remarks(found)) == [
+        "recorded as not faster than fp32, and judged on the first 2 of 3 clips (WER of fp32 there: 0.600), where they "
+        "say what they said then: bnb-int8; --benchmark-disable hears all"
+    ]
 
 
 def test_a_disturbed_machine_is_noted() -> None:

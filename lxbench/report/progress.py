@@ -19,11 +19,10 @@ class LiveProgress:
 
     Args:
         out: the real terminal or log, not what pytest captures.
-        work: clips to transcribe by row id, the reference's beside a variant counted too.
     """
 
-    def __init__(self, out: IO[str], work: Iterable[tuple[str, int]]) -> None:
-        self._work = dict(work)
+    def __init__(self, out: IO[str]) -> None:
+        self._work: dict[str, int] = {}
         self._console = Console(file=out, highlight=False, emoji=False, markup=False)
         self._live = self._console.is_terminal
         # Twice a second: redrawing competes with what is being timed.
@@ -46,6 +45,10 @@ class LiveProgress:
         self._done = 0.0
         self._last_line = -_LINE_EVERY_S
         self._first_clip: float | None = None
+
+    def plan(self, work: Iterable[tuple[str, int]]) -> None:
+        """Take in how many clips will be transcribed for each row, by its id, the reference's beside it counted too."""
+        self._work = dict(work)
 
     def stage(self, row: str, text: str) -> None:
         """A row is being built."""

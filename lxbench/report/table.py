@@ -129,10 +129,11 @@ def remarks(results: Results) -> Iterator[str]:
     total = len(results["corpus"]["clips"])
     warned: dict[str, list[str]] = {}
     for row in results["rows"]:
-        if row["complete"] and len(row["clips"]) < total:
+        if row["complete"] and len(row["clips"]) < total and not row.get("shortened"):
             yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
         if row.get("measured_as"):
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
+    yield from _shortened(results, total)
     if doubtful := [row["variant"] for row in results["rows"] if row["usable"] and row["shown_usable"] is False]:
         yield (
             f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
@@ -146,6 +147,21 @@ def remarks(results: Results) -> Iterator[str]:
     for warning, names in warned.items():
         yield f"warning in {', '.join(names)}: {warning}"
     yield from results["notes"]
+
+
+def _shortened(results: Results, total: int) -> Iterator[str]:
+    """Say which rows heard a part of the clips alone, and what fp32 makes of that part."""
+    rows = [row for row in results["rows"] if row.get("shortened")]
+    if not rows:
+        return
+    heard = {clip["id"] for clip in rows[0]["clips"]}
+    reference: Sequence[Record] = next((row["clips"] for row in results["rows"] if row["reference"]), [])
+    edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
+    beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""
+    yield (
+        f"recorded as not faster than fp32, and judged on the first {len(heard)} of {total} clips{beside}, where they "
+        f"say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
+    )
 
 
 def _disturbed(results: Results) -> Iterator[str]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lxbench.pairing import PAIRED_CLIPS
 from lxbench.score import Counts, total
 from lxbench.stats import shift
 from lxbench.verdict import Tolerance, Word, judge_rates
@@ -25,16 +26,17 @@ def accuracy(path: Path) -> Iterator[str]:
     """Yield the tables of transcripts: which mistakes are red on the whole corpus, and on resampled ones."""
     rows = {row["variant"]: row["clips"] for row in json.loads(path.read_text("utf-8"))["rows"] if row["complete"]}
     kept = rows.pop("ptq-dynamic")
-    yield "| mistake | WER | clips with another text | verdict | chance | red on resampled corpora |"
-    yield "| --- | ---: | ---: | --- | ---: | ---: |"
+    heads = ("mistake", "WER", "texts changed", f"of the first {PAIRED_CLIPS}", "verdict", "chance", "red if resampled")
+    yield f"| {' | '.join(heads)} |"
+    yield "| --- | ---: | ---: | ---: | --- | ---: | ---: |"
     harms = {name: clips for name, clips in rows.items() if name.startswith("harm-")}
     for name, clips in harms.items():
         word = _word(clips, kept)
-        moved = sum(now["text"] != then["text"] for now, then in zip(clips, kept, strict=True))
+        moved = [now["text"] != then["text"] for now, then in zip(clips, kept, strict=True)]
         chance = shift(_column(clips, "word_edits"), _column(kept, "word_edits"), _column(clips, "words")).chance
         yield (
-            f"| {name.removeprefix('harm-')} | {_total(clips).wer:.3f} | {moved} | {word} | {chance:.2%} | "
-            f"{said(wilson(_resampled(clips, kept), _RESAMPLES))} |"
+            f"| {name.removeprefix('harm-')} | {_total(clips).wer:.3f} | {sum(moved)} | {sum(moved[:PAIRED_CLIPS])} | "
+            f"{word} | {chance:.2%} | {said(wilson(_resampled(clips, kept), _RESAMPLES))} |"
         )
     yield ""
     yield from _single_clips(harms, kept)
