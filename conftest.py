@@ -185,7 +185,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
         wanted = [_rows(config)[id] for id in ids]
-        gate.check_update(run, {variant.name for variant in wanted})
+        gate.check_update(run, wanted)
         watcher.plan(gate.plan(run, wanted))
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     if config.option.verbose <= 0:

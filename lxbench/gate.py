@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lxbench import baselines, ladder, machine, verdict, verdict_speed
+from lxbench import baselines, machine, verdict, verdict_speed
 from lxbench.baselines import Baseline, Speed
 from lxbench.corpus import Corpus
 from lxbench.errors import BaselineError, UsageError
@@ -312,24 +312,26 @@ def _says_otherwise(run: Run, row: Row) -> bool:
     return any(kept.get(clip.id) != clip.text for clip in row.records)
 
 
-def check_update(run: Run, names: Iterable[str]) -> None:
+def check_update(run: Run, variants: Iterable[Variant]) -> None:
     """Refuse to record over fewer clips than a baseline has: the others would be lost, or taken for what they are not.
+
+    A row that names fewer itself is recorded over these.
 
     Raises:
         UsageError: ``--lx-clips`` would shrink a stored baseline.
     """
-    for name in sorted(names):
+    for variant in sorted(variants, key=lambda variant: variant.name):
+        name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:
             stored = baselines.read(run.baseline_path(name))
         except BaselineError:
             continue
-        if stored is None or len(stored.clips) <= len(run.corpus.first(ladder.find(run.ladder, name).clips).clips):
+        if stored is None or min(len(stored.clips), variant.clips or len(stored.clips)) <= clips:
             continue
         writing = {"changed"} if stored.speed_on(run.machine) is not None else {"new", "changed"}
         if update := ",".join(sorted(writing & run.settings.update)):
             raise UsageError(
-                f"--lx-update {update} would record {name} over {len(run.corpus.clips)} clips, "
-                f"its baseline has {len(stored.clips)}",
+                f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",
                 expected="at least as many clips as the stored baseline has",
                 command=f"nox -s baselines -- -k {name}",
             )

@@ -14,6 +14,7 @@ from lxbench.baselines import Spread
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
+from lxbench.errors import UsageError
 from lxbench.history import Saved
 from lxbench.ladder import CPU, Variant
 from lxbench.models import ModelSource
@@ -251,6 +252,13 @@ def test_a_row_hears_all_where_the_run_records_or_tabulates_or_does_not_time(
     plain.machine = {**plain.machine, "isa": ["none"]}  # not recorded there: it may round differently
     assert gate.clips_to_time(plain, BF16) == clips
     assert gate.clips_to_time(plain, FP32) == clips
+
+
+def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips.first(2), "changed")
+    with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
+        gate.check_update(run, [BF16])
+    gate.check_update(run, [replace(BF16, clips=2)])
 
 
 @pytest.mark.parametrize("update", ["new", "changed"])
