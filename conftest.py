@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study
 from lxbench.errors import LxbenchError, UsageError
-from lxbench.report import advice, markdown, terminal
+from lxbench.report import advice, bencher, markdown, page, terminal
 from lxbench.report.progress import LiveProgress
 from lxbench.row import Row, row_id
 from lxbench.run import Run
@@ -32,6 +33,7 @@ RUN = pytest.StashKey[Run]()
 WATCHER = pytest.StashKey[LiveProgress]()
 OUT = pytest.StashKey[Any]()
 KEY = pytest.StashKey[Mapping[str, Any]]()
+HISTORY = pytest.StashKey[list[dict[str, Any]]]()
 RESULTS = pytest.StashKey[Mapping[str, Any]]()
 COMPARISON = pytest.StashKey[history.Comparison | None]()
 UPDATED = pytest.StashKey[Sequence[str]]()
@@ -165,7 +167,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
                 expected="one process",
                 command="nox -s bench-cpu",
             )
-        folder = settings.new_run_folder(chosen.results, f"{datetime.now():%Y-%m-%dT%H-%M-%S}")
+        folder = settings.new_run_folder(chosen.results, datetime.now().strftime(results.STARTED))
         clips = corpus.load(chosen.corpus, ROOT / "bench" / "corpora", chosen.clips)
         corpus.check_texts(clips, score.normalizer_for(chosen.language).apply)
         observed = corpus.load(chosen.calibration, ROOT / "bench" / "corpora", texts=False)
@@ -181,6 +183,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         storage = config._benchmarksession.storage  # type: ignore[attr-defined]
         files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
         saved = history.last(files, config.stash[KEY])
+        config.stash[HISTORY] = history.ratios(files, config.stash[KEY])
         run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
@@ -247,12 +250,15 @@ def row(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
 
 
 @pytest.fixture
-def expect() -> Callable[[Row, str, Verdict], None]:
-    """Record a verdict; a red one fails the test."""
+def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verdict], None]:
+    """Record a verdict, for ``--junitxml`` with the figures that it is of; a red one fails the test."""
 
     def expect(row: Row, what: str, said: Verdict) -> None:
         told = any(verdict.word is Word.CRASHED for verdict in row.verdicts.values())
         row.verdicts[what] = said
+        figures = bencher.measures(results.row_values(run, row))
+        properties = {"verdict": str(said), **{name: metric["value"] for name, metric in figures.items()}}
+        request.node.user_properties += properties.items()
         if said.word is Word.CRASHED and told:
             pytest.skip(f"{row.id} CRASHED before")
         if said.word.red:
@@ -329,6 +335,7 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
         command=advice.command_line(config.invocation_params.args),
         interrupted=interrupted,
     )
+    found["history"] = [*config.stash[HISTORY], *results.ratios(found)]
     found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
     seconds = {
         row.id: [said.seconds for said in row.transcripts.values()]
@@ -338,6 +345,8 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
     config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
     config.stash[RESULTS] = found
     results.write(run.folder, found)
+    results.write_text(run.folder / "bencher.json", json.dumps(bencher.metrics(found), indent=1) + "\n")
+    results.write_text(run.folder / "report.html", page.render([found], [run.folder], run.folder))
     results.write_text(run.folder / "summary.md", markdown.summary(found))
     if run.settings.study:
         results.write_text(run.folder / "study.md", markdown.study_tables(found))

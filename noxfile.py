@@ -13,6 +13,9 @@ nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "tests"]
 
+# What reads saved runs, and needs no model.
+WITHOUT_TORCH = ("jinja2", "jiwer", "num2words", "numpy", "platformdirs", "rich", "scipy")
+
 
 def install(session: nox.Session, extras: str = "embedded") -> None:
     """Install lxbench and what it needs, at the versions that the baselines were recorded with."""
@@ -25,8 +28,13 @@ def bench(session: nox.Session, *arguments: str) -> None:
 
 
 def command(session: nox.Session, module: str, *arguments: str) -> None:
-    """Run a module with what follows ``--``, and end with its exit code."""
+    """Install lxbench and run a module with what follows ``--``."""
     install(session)
+    run(session, module, *arguments)
+
+
+def run(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run a module with what follows ``--``, and end with its exit code."""
     try:
         # Ctrl-C: give pytest the time to end its workers and to write what was measured.
         session.run("python", "-m", module, *arguments, *session.posargs, interrupt_timeout=30, terminate_timeout=10)
@@ -79,6 +87,14 @@ def baselines(session: nox.Session) -> None:
 def calibrate(session: nox.Session) -> None:
     """Run the benchmark N times, store how far equal runs are apart, propose tolerances: -- --runs 10 -k bf16."""
     command(session, "lxbench.calibrate", "--lx-device", "cpu")
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Rebuild report.html from saved runs, several side by side; without torch: -- RUN [RUN ...]."""
+    session.install("-c", "constraints/cpu.txt", *WITHOUT_TORCH)
+    session.install("--no-deps", "-e", ".")
+    run(session, "lxbench.report")
 
 
 @nox.session

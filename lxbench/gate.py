@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -84,10 +85,12 @@ def decide_speed(run: Run, row: Row) -> Verdict:
 
     Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
     """
-    for _ in range(MAX_REPEATS if len(row.pairs) >= PAIRED_CLIPS else 0):
+    blocks = math.ceil(len(row.pairs) / PAIRED_CLIPS) if len(row.pairs) >= PAIRED_CLIPS else 0
+    for _ in range(MAX_REPEATS * blocks):
         if row.crash or row.speed_crash or not wants_more(run, row, row.timing):
             break
         run.time_again(row)
+    run.budget.close()
     return judge_speed(run, row)
 
 
@@ -106,7 +109,11 @@ def wants_more(run: Run, row: Row, timed: Timing) -> bool:
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
         return False
     changed = verdict_speed.speed_change(timed, then, run.comparisons)
-    return changed is not None and verdict_speed.worth_more(changed, row.variant.tolerance.speed)
+    worth = changed is not None and verdict_speed.worth_more(changed, row.variant.tolerance.speed)
+    if worth and run.budget.allows(row.id, others=len(run.rows) < run.comparisons):
+        return True
+    run.budget.close()
+    return False
 
 
 def judge_speed(run: Run, row: Row) -> Verdict:

@@ -92,6 +92,38 @@ def last(files: Iterable[Path], wanted: Mapping[str, Any]) -> Saved | None:
     return elsewhere
 
 
+def ratios(files: Iterable[Path], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How fast rows were in the saved runs of this key, oldest first.
+
+    Args:
+        files: see ``last``.
+        wanted: the key of this run.
+
+    Returns:
+        For every run and row ``name``, ``ratio``, when it was saved (``at``, ISO 8601) and the ``commit`` it was of.
+    """
+    found = []
+    for path in sorted(files, key=lambda path: path.name):
+        try:
+            saved = json.loads(path.read_text("utf-8"))
+            commit = (saved["commit_info"].get("id") or "")[:10]
+            if commit and saved["commit_info"].get("dirty"):
+                commit += ", with changes"
+            found += [
+                {
+                    "name": bench["extra_info"]["lxbench"]["row"]["variant"],
+                    "ratio": bench["extra_info"]["ratio"]["value"],
+                    "at": saved["datetime"],
+                    "commit": commit or None,
+                }
+                for bench in saved["benchmarks"]
+                if bench["extra_info"].get("key") == wanted and bench["extra_info"].get("ratio")
+            ]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # As in ``last``.
+    return found
+
+
 def compare(now: Mapping[str, Sequence[float]], saved: Saved) -> Comparison:
     """Compare the seconds of every clip row by row, from raw data; rows on one side only are named.
 

@@ -58,7 +58,7 @@ class Pairing:
         self._clips = clips
         self._rounds: Iterator[tuple[int, Clip]] = enumerate(clips)
         self._pairing = reference is not None
-        self._repeats = 0
+        self._again = 0
 
     def setup(self) -> tuple[tuple[int, Clip], dict[str, Any]]:
         """Choose the next clip and have it decoded; on even rounds the reference goes first."""
@@ -86,14 +86,16 @@ class Pairing:
         self._heard(clip, self.transcripts[clip.id])
 
     def again(self) -> None:
-        """Time the paired clips once more; outside ``pedantic``, for the ratio alone."""
-        self._repeats += 1
-        for index, clip in enumerate(clip for clip in self._clips if clip.id in self.pairs):
-            if index % PAIRED_CLIPS == 0:
-                self._begin_anew()
+        """Time the next block of paired clips once more; outside ``pedantic``, for the ratio alone."""
+        paired = [clip for clip in self._clips if clip.id in self.pairs]
+        repeat, start = divmod(self._again, len(paired))
+        block = paired[start : start + PAIRED_CLIPS]
+        self._again += len(block)
+        self._begin_anew()
+        for index, clip in enumerate(block, start):
             assert self._reference is not None
             workers = [self._reference, self._variant]
-            if (index + self._repeats) % 2:
+            if (index + repeat) % 2 == 0:
                 workers.reverse()
             said = {}
             for worker in workers:

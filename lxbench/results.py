@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lxbench.run import Run
 from lxbench.score import Counts
 
 FORMAT = 2
+STARTED = "%Y-%m-%dT%H-%M-%S"  # How a run is called, and its folder: local time, without colons.
 
 
 def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted: bool) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
 
     Args:
         run: the run.
-        started: when it began, ISO 8601.
+        started: when it began, see ``STARTED``.
         wall_s: seconds since it began.
         command: the command line that reproduces it.
         interrupted: whether it was cut off.
@@ -54,6 +56,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
                     "text": clip.text,
                     "seconds": round(clip.seconds, 3),
                     "fingerprint": clip.fingerprint,
+                    "path": os.path.relpath(clip.path, run.folder),
                 }
                 for clip in clips
             ],
@@ -68,6 +71,16 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
         "orphans": [str(path) for path in run.orphans],
         "notes": run.notes,
     }
+
+
+def ratios(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """How fast the rows of this run are, as ``history.ratios`` has those of earlier ones."""
+    began = datetime.strptime(results["started"][:19], STARTED).astimezone().isoformat()
+    return [
+        {"name": row["variant"], "ratio": row["ratio"]["value"], "at": began, "commit": "this run"}
+        for row in results["rows"]
+        if row["ratio"]
+    ]
 
 
 def write(folder: Path, results: Mapping[str, Any]) -> Path:

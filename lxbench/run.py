@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lxbench import baselines, disturbance, score
+from lxbench.budget import Budget
 from lxbench.build import BuildReport
 from lxbench.corpus import Clip, Corpus
 from lxbench.errors import BaselineError
@@ -53,6 +54,7 @@ class Run:
         absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
         notes: remarks for people.
         orphans: baselines that no variant owns, once looked for.
+        budget: how long undecided rows may be timed further.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Run:
         self.absent: list[Variant] = []
         self.notes: list[str] = []
         self.orphans: list[Path] = []
+        self.budget = Budget()
         self._reference: Worker | None = None
         self._workers: dict[str, Worker] = {}
         self._pairings: dict[str, Pairing] = {}
@@ -159,7 +162,7 @@ class Run:
         self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
 
     def time_again(self, row: Row) -> None:
-        """Time the clips of a row once more that fp32 was timed beside, for its ratio alone."""
+        """Time a block of the clips once more that fp32 was timed beside, for the ratio alone."""
         pairing = self._pairings[row.id]
         with self._crash_of_either_kept(row):
             self.watcher.stage(row.id, "timing once more: the speed is not decided")

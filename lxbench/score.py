@@ -72,21 +72,30 @@ def count(reference: str, hypothesis: str) -> Counts:
     )
 
 
+def differences(reference: str, hypothesis: str) -> list[tuple[str, str, str]]:
+    """Cut two texts where they differ: ``=`` or ``~``, the words of the reference, those of the hypothesis."""
+    if not reference.split():
+        return [("~", "", hypothesis)] if hypothesis.split() else []
+    output = jiwer.process_words(reference, hypothesis)
+    return [
+        (
+            "=" if chunk.type == "equal" else "~",
+            " ".join(output.references[0][chunk.ref_start_idx : chunk.ref_end_idx]),
+            " ".join(output.hypotheses[0][chunk.hyp_start_idx : chunk.hyp_end_idx]),
+        )
+        for chunk in output.alignments[0]
+    ]
+
+
 def align(reference: str, hypothesis: str, width: int = 10_000) -> list[tuple[str, str]]:
     """Return pairs of REF and HYP lines, at most so many characters wide, with matching words above each other.
 
     Differing words are in capitals, a missing word is a run of asterisks.
     """
-    output = jiwer.process_words(reference, hypothesis)
     columns: list[tuple[str, str]] = []
-    for chunk in output.alignments[0]:
-        words = zip_longest(
-            output.references[0][chunk.ref_start_idx : chunk.ref_end_idx],
-            output.hypotheses[0][chunk.hyp_start_idx : chunk.hyp_end_idx],
-            fillvalue="",
-        )
-        for ref, hyp in words:
-            same = chunk.type == "equal"
+    for kind, said, heard in differences(reference, hypothesis):
+        for ref, hyp in zip_longest(said.split(), heard.split(), fillvalue=""):
+            same = kind == "="
             left, right = (ref, hyp) if same else (ref.upper(), hyp.upper())
             columns.append((left or "*" * len(right), right or "*" * len(left)))
     lines: list[tuple[str, str]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
@@ -32,12 +33,22 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
         then: what is stored; a record of format 1 knows no clips, and its ratio is compared as a whole.
         comparisons: see ``stats.change``.
     """
-    moved = drift(now.reference, then.timed.reference)
+    moved = _drift(now, then)
     process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
     beyond = max(0.0, abs(math.log(moved)) - OTHER_STATE)
     apart = math.hypot(process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)), _DRIFT_SHARE * beyond)
     changed = _speed_change(now.ratios, then, comparisons, apart)
     return None if changed is None else replace(changed, drift=moved)
+
+
+def _drift(now: Timing, then: Speed) -> float:
+    """By what factor fp32 takes longer than it did.
+
+    Older records do not have its seconds: they follow from the variant's and the ratio, within a few per cent.
+    """
+    if then.timed.reference or then.ratio is None or not now.reference or not then.seconds:
+        return drift(now.reference, then.timed.reference)
+    return statistics.fmean(now.reference.values()) / (then.seconds * then.ratio.value)
 
 
 def _processes(then: Timing, now: Timing) -> float:

@@ -11,6 +11,7 @@ import pytest
 
 from lxbench import baselines, corpus, gate, machine, score
 from lxbench.baselines import Spread
+from lxbench.budget import Budget
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
@@ -171,6 +172,9 @@ def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
     gate.decide_speed(run, row)
     assert run.repeats == 0  # 4 clips are a quick look
     monkeypatch.setattr(gate, "PAIRED_CLIPS", 4)
+    gate.decide_speed(run, row)
+    assert run.repeats == gate.MAX_REPEATS
+    run.budget = Budget(0.0)
     gate.decide_speed(run, row)
     assert run.repeats == gate.MAX_REPEATS
     steady = make_row(run)

@@ -78,8 +78,13 @@ def test_each_block_of_pairs_has_processes_of_its_own() -> None:
     assert pairing.processes == 2
     assert asked.index(("both", "anew")) == 2 * PAIRED_CLIPS
     pairing.again()
-    assert pairing.processes == 4
-    assert asked.count(("both", "anew")) == 3
+    assert pairing.processes == 3
+    assert asked.count(("both", "anew")) == 2
+    assert [len(rounds) for rounds in pairing.pairs.values()] == [2] * PAIRED_CLIPS + [1] * PAIRED_CLIPS
+    pairing.again()
+    assert {len(rounds) for rounds in pairing.pairs.values()} == {2}
+    pairing.again()
+    assert pairing.processes == 5
 
 
 def test_once_more_is_the_other_way_round_and_contradictions_are_kept() -> None:

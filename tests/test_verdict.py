@@ -129,6 +129,14 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
 
 
+def test_what_an_older_record_does_not_say_of_fp32_follows_from_its_ratio() -> None:
+    ratios = {"a": 2.0, "b": 2.1, "c": 1.9}
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios))
+    changed = verdict_speed.speed_change(Timing(ratios, dict.fromkeys(ratios, 0.7)), then)
+    assert changed is not None
+    assert changed.drift == pytest.approx(0.7)  # 1.0 s then
+
+
 def test_identity_of_a_fitting_baseline() -> None:
     assert verdict.judge_identity(baseline(), [CLIP], MODEL, "ru", "russian/1") is None
 

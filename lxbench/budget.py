@@ -1,0 +1,46 @@
+"""How long a run may go on timing what is undecided. Pure but for its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+# All rows of a run together. A run in which nothing has changed takes a few minutes of it on a noisy machine.
+SECONDS = 300.0
+
+
+class Budget:
+    """Seconds that the rows of a run may share for further timings.
+
+    A row gets half of what is left, so that those after it have something too; the last one gets all of it.
+
+    Args:
+        seconds: what there is.
+        clock: tells the time in seconds.
+    """
+
+    def __init__(self, seconds: float = SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self.left = seconds
+        self._clock = clock
+        self._row = ""
+        self._began = self._until = 0.0
+
+    def allows(self, row: str, others: bool) -> bool:
+        """Whether a row may be timed further; what it takes until ``close`` is counted.
+
+        Args:
+            row: its id.
+            others: whether there are rows yet to come.
+        """
+        now = self._clock()
+        if self._row != row:
+            self.close()
+            self._row, self._began = row, now
+            self._until = now + (self.left / 2 if others else self.left)
+        return now < self._until
+
+    def close(self) -> None:
+        """The row is done."""
+        if self._row:
+            self.left = max(0.0, self.left - (self._clock() - self._began))
+        self._row = ""

@@ -1,0 +1,50 @@
+"""Rebuild report.html from saved runs, several side by side: ``nox -s report -- RUN [RUN ...]``. Without torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lxbench.compare import load
+from lxbench.errors import LxbenchError, UsageError
+from lxbench.report import page
+from lxbench.results import write_text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page and say where it is; return the exit code: 4 for wrong usage."""
+    parser = argparse.ArgumentParser("nox -s report --", description=__doc__)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a results.json, or the folder it is in")
+    parser.add_argument("--out", type=Path, help="the page to write (default: report.html beside the first run)")
+    try:
+        chosen = parser.parse_args(arguments)
+    except SystemExit as ended:
+        return 4 if ended.code else 0
+    folders = [path if path.is_dir() else path.parent for path in chosen.runs]
+    out: Path = chosen.out or folders[0] / "report.html"
+    try:
+        runs = [_load(path) for path in chosen.runs]
+    except LxbenchError as error:
+        print(f"ERROR: {error}", file=sys.stderr)
+        return 4
+    write_text(out, page.render(runs, folders, out.parent))
+    print(f"written: {out}")
+    return 0
+
+
+def _load(path: Path) -> dict[str, Any]:
+    run = load(path)
+    if "command" not in run:
+        raise UsageError(
+            f"{path} has the timings of a run alone",
+            expected="a results.json, or the folder it is in; pytest-benchmark's file is for nox -s compare",
+            command="nox -s report -- results/latest",
+        )
+    return run
+
+
+if __name__ == "__main__":
+    sys.exit(main())

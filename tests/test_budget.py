@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from lxbench.budget import Budget
+
+
+def test_a_row_gets_half_of_what_is_left_and_the_last_one_all_of_it() -> None:
+    now = [0.0]
+    budget = Budget(100.0, lambda: now[0])
+    assert budget.allows("a", others=True)
+    now[0] = 49.0
+    assert budget.allows("a", others=True)
+    now[0] = 51.0
+    assert not budget.allows("a", others=True)
+    assert budget.allows("b", others=True)  # 49 are left, for this one 24.5
+    now[0] = 76.0
+    assert not budget.allows("b", others=True)
+    budget.close()
+    assert budget.left == 24.0
+    now[0] = 1000.0  # nothing is spent meanwhile
+    assert budget.allows("c", others=False)
+    now[0] = 1023.0
+    assert budget.allows("c", others=False)
+    now[0] = 1030.0
+    budget.close()
+    assert budget.left == 0.0
+    assert not budget.allows("d", others=False)
