@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -159,7 +160,7 @@ def baseline_of(folder: Path, name: str) -> Path:
 def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Bench, stored: Path) -> None:
     """Also: the run before is compared with, and a variant missing on one side is named."""
     before = json.loads(baseline_of(stored, "fp32").read_text("utf-8"))
-    done = bench("--lx-corpus", stored / "small", "-k", "fp32")
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", f"--junitxml={stored / 'junit.xml'}")
     assert done.returncode == 0, done.stdout
     assert said(stored) == {"fp32": "PASS"}
     (row,) = results(stored)["rows"]
@@ -173,6 +174,7 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     timed = [clip["seconds"] for clip in row["clips"]]
     assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
     assert results(stored)["harness"]["own_share"] < 0.5
+    exports_have_the_figures_of(row, stored)
 
     latest, before_it = stored / "results" / "latest", next((stored / "storage").rglob("0001_*.json"))
     same = compare(latest, latest / "results.json")
@@ -183,6 +185,25 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     assert re.search(r"s/audio: fp32 [+-]\d", gone.stdout)
     assert gone.returncode == 1
     assert compare(latest, saved[0]).returncode == 0
+
+
+def exports_have_the_figures_of(row: dict[str, Any], folder: Path) -> None:
+    latest = folder / "results" / "latest"
+    ((name, metrics),) = json.loads((latest / "bencher.json").read_text()).items()
+    assert name == "whisper-base/small/cpu/fp32"
+    assert metrics["latency"]["value"] == pytest.approx(row["seconds"] * 1e9)
+    assert metrics["wer"]["value"] == row["wer"]
+    assert set(metrics) == {"wer", "cer", "latency", "peak-memory", "size"}  # no speedup: it is the reference
+    tests = ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
+    properties = {
+        case.attrib["name"]: {each.attrib["name"]: each.attrib["value"] for each in case.iter("property")}
+        for case in tests
+    }
+    assert float(properties["test_accuracy[fp32-cpu]"]["wer"]) == row["wer"]
+    assert properties["test_effect[fp32-cpu]"]["verdict"].startswith("PASS: ")
+    page = (latest / "report.html").read_text("utf-8")
+    assert all(clip["text"] in page for clip in row["clips"])
+    assert page.count('"audio":"../../small/') == len(row["clips"])
 
 
 def compare(then: Path, now: Path) -> subprocess.CompletedProcess[str]:
