@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study
+from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study, update
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import advice, bencher, markdown, page, terminal
 from lxbench.report.progress import LiveProgress
@@ -188,7 +188,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
         wanted = [_rows(config)[id] for id in ids]
-        gate.check_update(run, wanted)
+        update.check(run, wanted)
         watcher.plan(gate.plan(run, wanted))
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     if config.option.verbose <= 0:
@@ -317,7 +317,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         run.stop()
         gate.judge_usable(run)
         interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        config.stash[UPDATED] = [] if interrupted else gate.update(run, f"{datetime.now():%Y-%m-%d}")
+        config.stash[UPDATED] = [] if interrupted else update.write(run, f"{datetime.now():%Y-%m-%d}")
         if run.rows or run.orphans or config.stash[UPDATED]:
             _leave_results(config, run, interrupted)
         if config.stash[UPDATED]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import baselines, corpus, gate, machine, score
+from lxbench import baselines, corpus, gate, machine, score, update
 from lxbench.baselines import Spread
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
@@ -43,9 +43,9 @@ def clips() -> Corpus:
     return corpus.load("ivr-ru", CORPORA, 4)
 
 
-def make_run(folder: Path, clips: Corpus, *update: str) -> Run:
+def make_run(folder: Path, clips: Corpus, *updates: str) -> Run:
     settings = Settings(
-        "cpu", "embedded", "ivr-ru", "ru", 4, folder / "baselines", frozenset(update), folder / "results", threads=2
+        "cpu", "embedded", "ivr-ru", "ru", 4, folder / "baselines", frozenset(updates), folder / "results", threads=2
     )
     source = ModelSource("embedded", "whisper-base", folder, MODEL)
     return Run(
@@ -80,7 +80,7 @@ def stored(tmp_path: Path, clips: Corpus) -> Path:
     """A folder with a baseline of bf16, twice as fast as fp32 and without an error."""
     run = make_run(tmp_path, clips, "new")
     judge(run, make_row(run))
-    (line,) = gate.update(run, "2026-11-23")
+    (line,) = update.write(run, "2026-11-23")
     assert line == f"baseline written: {run.baseline_path('bf16')}"
     return tmp_path
 
@@ -88,7 +88,7 @@ def stored(tmp_path: Path, clips: Corpus) -> Path:
 def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, clips: Corpus) -> None:
     run = make_run(tmp_path, clips, "changed", "prune")
     assert judge(run, make_row(run)).word is Word.NEW
-    assert gate.update(run, "2026-11-23") == []
+    assert update.write(run, "2026-11-23") == []
     assert not run.baseline_path("bf16").exists()
     proposed = baselines.read(run.folder / "proposed" / "whisper-base" / "ivr-ru" / "cpu" / "bf16.json")
     assert proposed is not None
@@ -98,7 +98,7 @@ def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, cl
 def test_the_same_row_passes_and_is_not_rewritten(stored: Path, clips: Corpus) -> None:
     run = make_run(stored, clips, "new", "changed")
     assert judge(run, make_row(run)).word is Word.PASS
-    assert gate.update(run, "2026-11-24") == []
+    assert update.write(run, "2026-11-24") == []
 
 
 @pytest.mark.parametrize(
@@ -115,17 +115,17 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
     run = make_run(stored, clips, "new")
     row = judge(run, make_row(run, seconds=seconds, wrong=wrong))
     assert row.verdicts[what].word is word
-    assert gate.update(run, "2026-11-24") == []
+    assert update.write(run, "2026-11-24") == []
     run = make_run(stored, clips, "changed")
     judge(run, make_row(run, seconds=seconds, wrong=wrong))
-    assert len(gate.update(run, "2026-11-24")) == 1
+    assert len(update.write(run, "2026-11-24")) == 1
     again = make_run(stored, clips)
     assert judge(again, make_row(again, seconds=seconds, wrong=wrong)).word is Word.PASS
 
 
 def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:
-    def run_elsewhere(*update: str, seconds: float = 0.9, wrong: int = 0) -> tuple[Run, Row]:
-        run = make_run(stored, clips, *update)
+    def run_elsewhere(*updates: str, seconds: float = 0.9, wrong: int = 0) -> tuple[Run, Row]:
+        run = make_run(stored, clips, *updates)
         run.machine = {**run.machine, "isa": ["none"]}
         return run, judge(run, make_row(run, seconds=seconds, wrong=wrong))
 
@@ -134,7 +134,7 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
     assert "the baseline's differs in isa; nox -s baselines records it" in row.verdicts["speed"].text
     assert row.verdicts["accuracy"].word is Word.PASS
     assert not gate.wants_more(make_run(stored, clips), row, row.timing)  # there is nothing to decide
-    assert len(gate.update(run, "2026-11-24")) == 1
+    assert len(update.write(run, "2026-11-24")) == 1
 
     _, slower = run_elsewhere(seconds=1.2)
     assert slower.verdicts["speed"].word is Word.REGRESSED
@@ -143,7 +143,7 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
 
     run, changed = run_elsewhere("changed", wrong=2)
     assert changed.word is Word.REGRESSED
-    assert len(gate.update(run, "2026-11-25")) == 1
+    assert len(update.write(run, "2026-11-25")) == 1
     kept = baselines.read(run.baseline_path("bf16"))
     assert kept is not None
     assert [speed.machine["isa"] == ["none"] for speed in kept.speeds] == [False, True]
@@ -199,7 +199,7 @@ def make_slow(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, **ch
     plain = make_run(stored, clips)
     recorded = make_run(stored, clips, "changed")
     judge(recorded, make_row(recorded, seconds=1.0))
-    gate.update(recorded, "2026-11-24")
+    update.write(recorded, "2026-11-24")
     settings = replace(plain.settings, **changes)
     return Listening(settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
 
@@ -223,7 +223,7 @@ def test_a_row_recorded_as_not_faster_than_fp32_hears_a_part_of_the_clips(
     row = listen(run)
     assert (len(row.transcripts), row.shortened, row.complete) == (2, True, True)
     assert gate.judge_accuracy(run, row).word is Word.PASS  # and not STALE: the other clips were left out on purpose
-    assert gate.propose(run, row, "2026-11-24") is None  # a record of fewer clips is not to be had by accident
+    assert update.propose(run, row, "2026-11-24") is None  # a record of fewer clips is not to be had by accident
     assert list(gate.plan(run, [BF16, FP32])) == [("bf16-cpu", 4), ("fp32-cpu", 4)]
 
 
@@ -261,20 +261,20 @@ def test_a_row_hears_all_where_the_run_records_or_tabulates_or_does_not_time(
 def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> None:
     run = make_run(stored, clips.first(2), "changed")
     with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
-        gate.check_update(run, [BF16])
-    gate.check_update(run, [replace(BF16, clips=2)])
+        update.check(run, [BF16])
+    update.check(run, [replace(BF16, clips=2)])
 
 
-@pytest.mark.parametrize("update", ["new", "changed"])
-def test_a_row_whose_kernel_never_ran_is_not_recorded(tmp_path: Path, clips: Corpus, update: str) -> None:
-    run = make_run(tmp_path, clips, update)
+@pytest.mark.parametrize("kind", ["new", "changed"])
+def test_a_row_whose_kernel_never_ran_is_not_recorded(tmp_path: Path, clips: Corpus, kind: str) -> None:
+    run = make_run(tmp_path, clips, kind)
     row = make_row(run)
     row.report = BuildReport(census={"size_mib": 138.5}, kernels={"addmm float32": 1})
     judge(run, row)
     assert row.verdicts["effect"] == Verdict(
         Word.CRASHED, "it never ran 'addmm bfloat16'; while transcribing it ran addmm float32"
     )
-    assert gate.update(run, "2026-11-24") == []
+    assert update.write(run, "2026-11-24") == []
     assert not run.baseline_path("bf16").exists()
 
 
@@ -370,7 +370,7 @@ def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:
     row = judge(run, make_row(run))
     row.verdicts["seconds"] = Verdict(Word.REGRESSED, "slow hours")
     assert (row.word, row.against_baseline) == (Word.REGRESSED, Word.PASS)
-    assert gate.update(run, "2026-11-24") == []
+    assert update.write(run, "2026-11-24") == []
 
 
 def test_the_reference_is_never_timed_again(stored: Path, clips: Corpus) -> None:
@@ -403,7 +403,7 @@ def test_a_record_of_format_1_is_recorded_anew(stored: Path, clips: Corpus) -> N
     assert row.baseline is not None
     speeds = tuple(replace(speed, timed=Timing()) for speed in row.baseline.speeds)
     row.baseline = replace(row.baseline, speeds=speeds)
-    assert len(gate.update(run, "2026-11-24")) == 1
+    assert len(update.write(run, "2026-11-24")) == 1
 
 
 def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_way(
@@ -414,7 +414,7 @@ def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_
         row = make_row(run)
         row.pairs = {id: [(ref * by, said * by) for ref, said in rounds] for id, rounds in row.pairs.items()}
         assert judge(run, row).word is Word.INCONCLUSIVE
-        return gate.update(run, "2026-11-24")
+        return update.write(run, "2026-11-24")
 
     assert slower(1.4) == []
     assert len(slower(0.7)) == 1
@@ -424,8 +424,8 @@ def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_
 def test_an_unreadable_baseline_is_not_new(stored: Path, clips: Corpus) -> None:
     path = make_run(stored, clips).baseline_path("bf16")
     path.write_text(path.read_text("utf-8").replace('"tokens": 5', '"tokens": 6', 1), "utf-8")
-    for update, lines in (("new", 0), ("changed", 1)):
-        run = make_run(stored, clips, update)
+    for kind, lines in (("new", 0), ("changed", 1)):
+        run = make_run(stored, clips, kind)
         row = make_row(run, stored="edited by hand")
         assert judge(run, row).word is Word.STALE
-        assert len(gate.update(run, "2026-11-24")) == lines
+        assert len(update.write(run, "2026-11-24")) == lines

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lxbench import corpus
+from lxbench.models import Loaded
 from lxbench.stats import timing
+from lxbench.transcribe import transcribe
 from lxbench.verdict import Word
-from tools.gate import accuracy, speed
+from tests.suite import CORPORA
+from tools.gate import accuracy, harms, speed
 from tools.gate.shares import said, wilson
 from tools.gate.speed import Recording
 
@@ -119,3 +124,16 @@ def test_mistakes_are_judged_whole_resampled_and_one_clip_at_a_time(tmp_path: Pa
     assert lines[2].startswith("| bad | 0.833 | 40 | 24 | REGRESSED | 0.01% | 100.0%")
     assert lines[3].startswith("| none | 0.167 | 0 | 0 | PASS | 100.00% | 0.0%")
     assert lines[-1].startswith("| 4 words | 40 | 100.0%")
+
+
+def test_a_dropped_suppression_list_lets_every_token_be_said(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It changes nothing on the embedded corpus: here is that the mistake is a real one."""
+    clip = corpus.load("ivr-ru", CORPORA, 1).clips[0]
+    audio = corpus.read_audio(clip.path)
+    plain = transcribe(loaded, audio, "ru")
+    spoken = loaded.tokenizer(" " + plain.text, add_special_tokens=False).input_ids
+    muted = replace(loaded, suppressed=(*loaded.suppressed, *spoken))
+    assert transcribe(muted, audio, "ru").text != plain.text
+    monkeypatch.setattr(loaded.model, "generate", loaded.model.generate)  # the step replaces it
+    harms.drop_suppression(loaded.model)
+    assert transcribe(muted, audio, "ru").text == plain.text

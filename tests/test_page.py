@@ -238,6 +238,21 @@ def test_it_renders_sorts_filters_and_shows_tooltips(small: dict[str, Any], tmp_
 
 
 @browser
+def test_a_run_that_timed_nothing_has_no_charts_of_time(small: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{**each, "seconds": None, "ratio": None} for each in small["rows"]]
+    said = opened(
+        written({**small, "rows": rows}, tmp_path / "run"),
+        """
+        const shown = [...document.querySelectorAll("figure")].filter((figure) => !figure.hidden);
+        return { shown: shown.map((figure) => figure.lastElementChild.id),
+          clips: document.querySelectorAll(".clip").length };
+        """,
+        tmp_path,
+    )
+    assert said == {"shown": ["memory"], "clips": 2}
+
+
+@browser
 def test_a_recording_plays(small: dict[str, Any], tmp_path: Path) -> None:
     folder = copy_clips(tmp_path / "corpus", 1)
     (recording,) = folder.glob("*.flac")

@@ -36,6 +36,7 @@ const fx = several ? { fx: { label: null } } : {};
 
 function drawSpeed(width) {
   const rows = data.rows.filter((row) => row.wer !== null && row.ratio !== null);
+  if (!rows.length) return null;
   const references = rows.filter((row) => row.reference);
   const lowest = Math.min(...references.map((row) => row.wer));
   const limit = Math.max(...references.map((row) => row.wer), 0) + 0.06;
@@ -50,7 +51,7 @@ function drawSpeed(width) {
   return Plot.plot({
     width, height: Math.min(460, Math.max(320, width * 0.6)), marginLeft: 50, marginRight: 70, ...fx,
     x: { label: "times as fast as fp32 →", grid: true, type: "log", ticks: 8, tickFormat: "~f" },
-    y: { label: "↑ WER", grid: true, zero: false, domain: shown.length ? undefined : [0, 1] },
+    y: { label: "↑ WER", grid: true, zero: false },
     marks: [
       Plot.ruleY(references, { y: (row) => row.wer + data.margin, strokeDasharray: "4 4", stroke: "var(--quiet)", ...facets }),
       Plot.line(shown.filter((row) => row.best).sort((a, b) => a.ratio - b.ratio),
@@ -71,6 +72,7 @@ const longest = (rows) => 14 + 6.6 * Math.max(4, ...names(rows).map((name) => na
 
 function drawSeconds(width) {
   const rows = data.rows.filter((row) => row.seconds.length);
+  if (!rows.length) return null;
   const points = rows.flatMap((row) => row.seconds.map((seconds, n) => ({ ...row, value: seconds, clip: row.clips[n] })));
   return Plot.plot({
     width, height: 40 + 22 * names(rows).length, marginLeft: longest(rows), ...fx,
@@ -86,6 +88,7 @@ function drawSeconds(width) {
 
 function drawMemory(width) {
   const rows = data.rows.filter((row) => row.peak !== null || row.size !== null);
+  if (!rows.length) return null;
   const bars = rows.flatMap((row) => [
     { ...row, kind: "size", value: row.size ?? 0 }, { ...row, kind: "peak", value: row.peak ?? 0 },
   ]);
@@ -104,8 +107,7 @@ function drawMemory(width) {
 
 function drawHistory(width) {
   const points = data.history.map((point) => ({ ...point, at: new Date(point.at) }));
-  at("history-figure").hidden = points.length < 2;
-  if (points.length < 2) return "";
+  if (new Set(points.map((point) => point.at.getTime())).size < 2) return null; // one run is no history
   return Plot.plot({
     width, height: 360, marginRight: 110,
     x: { type: "utc", label: null }, y: { label: "↑ times as fast as fp32", grid: true, zero: false },
@@ -121,7 +123,13 @@ function drawHistory(width) {
 
 const charts = { speed: drawSpeed, seconds: drawSeconds, memory: drawMemory, history: drawHistory };
 function draw() {
-  for (const [id, chart] of Object.entries(charts)) at(id).replaceChildren(chart(Math.max(320, at(id).clientWidth || 600)));
+  for (const [id, chart] of Object.entries(charts)) {
+    const figure = at(id).closest("figure");
+    figure.hidden = false; // A hidden one has no width.
+    const drawn = chart(Math.max(320, at(id).clientWidth));
+    at(id).replaceChildren(drawn ?? "");
+    figure.hidden = drawn === null;
+  }
 }
 let waiting;
 addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(draw, 150); });

@@ -1,0 +1,130 @@
+"""Propose baselines, and write and delete them where the user asks for it (``--lx-update``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lxbench import baselines, gate, machine, verdict_speed
+from lxbench.baselines import Baseline, Speed
+from lxbench.errors import BaselineError, UsageError
+from lxbench.ladder import Variant
+from lxbench.row import Row
+from lxbench.run import Run
+from lxbench.stats import drift
+from lxbench.verdict import Word
+
+
+def propose(run: Run, row: Row, today: str) -> Baseline | None:
+    """The baseline that would make this row pass; None where it crashed, is incomplete or was not timed.
+
+    Args:
+        run: the run.
+        row: one of its rows.
+        today: the date to record, ISO 8601.
+    """
+    if row.word is Word.CRASHED or not row.complete or row.shortened:
+        return None
+    if row.report is None or row.seconds is None or row.usage is None:
+        return None
+    kept = row.baseline if row.word is not Word.STALE else None
+    before = kept.speed_on(run.machine) if kept is not None else None
+    speed = Speed(
+        row.ratio,
+        row.seconds,
+        row.usage.peak_mib,
+        machine.lasting(run.machine),
+        today,
+        row.timing,
+        before.spread if before is not None else None,
+    )
+    if kept is not None and not machine.same_kind(kept.speeds[0].machine, run.machine):
+        return kept.with_record(speed, row.records)
+    fresh = _recorded(run, row, row.report.census["size_mib"], speed, today)
+    if kept is not None:
+        for other in kept.speeds_elsewhere(run.machine):
+            fresh = fresh.with_record(other, kept.clips_on(other.machine))
+    return fresh
+
+
+def _recorded(run: Run, row: Row, size_mib: float, speed: Speed, today: str) -> Baseline:
+    raw = row.raw_counts
+    return Baseline(
+        variant=row.variant.name,
+        device=row.device,
+        model={"spec": run.source.spec, "fingerprint": run.source.fingerprint},
+        corpus={"name": run.corpus.name, "fingerprint": run.corpus.fingerprint},
+        language=run.settings.language,
+        normalizer=row.normalizer.name,
+        clips=row.records,
+        raw_wer=raw.wer,
+        raw_cer=raw.cer,
+        size_mib=size_mib,
+        speeds=(speed,),
+        versions=machine.versions(),
+        recorded=today,
+    )
+
+
+def write(run: Run, today: str) -> list[str]:
+    """Write and delete baselines as ``--lx-update`` allows; return a line for each.
+
+    Every proposal is also left in the run's folder under ``proposed/``, whether it is allowed or not.
+    """
+    lines = []
+    for row in run.rows:
+        proposed = propose(run, row, today)
+        kind = _moved(run, row) if proposed is not None else ""
+        if proposed is None or not kind:
+            continue
+        path = run.baseline_path(row.variant.name)
+        baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
+        if kind in run.settings.update:
+            baselines.write(path, proposed)
+            lines.append(f"baseline written: {path}")
+    if "prune" in run.settings.update:
+        for path in gate.find_orphans(run):
+            path.unlink()
+            lines.append(f"baseline deleted: {path}")
+        run.orphans = []
+    return lines
+
+
+def _moved(run: Run, row: Row) -> str:
+    """Which update would write a baseline: ``new``, ``changed``, or empty where there is nothing to write."""
+    if row.baseline is None:
+        return "changed" if row.baseline_error else "new"
+    if row.against_baseline not in gate.AS_RECORDED:
+        return "changed"
+    speed = row.baseline.speed_on(run.machine)
+    if speed is None or (
+        speed.ratio is not None and not speed.timed.reference
+    ):  # Format 1 has no clips to compare with.
+        return "new"
+    if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
+        return "changed"  # It was recorded in a bad hour of the machine.
+    return "changed" if gate.says_otherwise(run, row) else ""
+
+
+def check(run: Run, variants: Iterable[Variant]) -> None:
+    """Refuse to record over fewer clips than a baseline has: the others would be lost, or taken for what they are not.
+
+    A row that names fewer itself is recorded over these.
+
+    Raises:
+        UsageError: ``--lx-clips`` would shrink a stored baseline.
+    """
+    for variant in sorted(variants, key=lambda variant: variant.name):
+        name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
+        try:
+            stored = baselines.read(run.baseline_path(name))
+        except BaselineError:
+            continue
+        if stored is None or min(len(stored.clips), variant.clips or len(stored.clips)) <= clips:
+            continue
+        writing = {"changed"} if stored.speed_on(run.machine) is not None else {"new", "changed"}
+        if update := ",".join(sorted(writing & run.settings.update)):
+            raise UsageError(
+                f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",
+                expected="at least as many clips as the stored baseline has",
+                command=f"nox -s baselines -- -k {name}",
+            )

@@ -1,0 +1,18 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tools import readme
+
+
+def test_the_first_table_is_of_the_run_that_is_kept() -> None:
+    """Should it differ: ``python -m tools.readme``."""
+    text = readme.README.read_text("utf-8")
+    assert readme.updated(text, json.loads(readme.KEPT.read_text("utf-8"))) == text
+
+
+def test_a_readme_without_the_place_for_it_is_left_alone() -> None:
+    with pytest.raises(ValueError, match="unpack"):
+        readme.updated("no table here", {})

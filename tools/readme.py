@@ -1,0 +1,60 @@
+"""README's first table, from a run that is kept in the repository.
+
+python -m tools.readme results/latest    # keep this run, and write its table
+python -m tools.readme                   # write the table of the run that is kept
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from lxbench.report import table
+from lxbench.report.table import Results
+from lxbench.results import write_text
+
+ROOT = Path(__file__).parent.parent
+README, KEPT = ROOT / "README.md", ROOT / "docs" / "run.json"
+ROWS = ("fp32", "bf16", "ptq-dynamic", "ptq-static", "ao-a8w8", "q+p+c")
+BEGIN, END = "<!-- the table of docs/run.json: python -m tools.readme -->", "<!-- end of the table -->"
+
+
+def first_screen(results: Results) -> str:
+    """The table of a few rows, and what the run was."""
+    shown = [line.cells for line in table.lines(results) if line.cells[0] in ROWS]
+    machine, corpus = results["machine"], results["corpus"]
+    minutes, model = results["harness"]["wall_s"] / 60, results["model"]["name"]
+    lines = [table.COLUMNS, ("---", *["---:"] * (len(table.COLUMNS) - 2), "---"), *shown]
+    return "\n".join(
+        (
+            *(f"| {' | '.join(cells)} |" for cells in lines),
+            "",
+            f"{len(shown)} of the {len(results['rows'])} rows of one run of {minutes:.0f} minutes: {model} on "
+            f"{len(corpus['clips'])} clips of Russian speech,",
+            f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])}), torch "
+            f"{results['versions']['torch'].split('+')[0]}, batch 1.",
+        )
+    )
+
+
+def updated(text: str, results: Results) -> str:
+    """README with the table in its place."""
+    before, rest = text.split(BEGIN)
+    return f"{before}{BEGIN}\n{first_screen(results)}\n{END}{rest.split(END)[1]}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Keep a run if one is given, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, nargs="?")
+    chosen = parser.parse_args(arguments)
+    if chosen.run is not None:
+        kept = json.loads((chosen.run / "results.json").read_text("utf-8"))
+        write_text(KEPT, json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
+    write_text(README, updated(README.read_text("utf-8"), json.loads(KEPT.read_text("utf-8"))))
+
+
+if __name__ == "__main__":
+    main()
