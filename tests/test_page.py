@@ -77,12 +77,31 @@ def test_equal_texts_stand_once_and_what_differs_is_marked(small: dict[str, Any]
     assert b["audio"] is None
 
 
+def frontier(*rows: dict[str, Any]) -> set[str]:
+    return page.frontier(rows, {each["variant"]: page.error_rate(each, rows) for each in rows})
+
+
 def test_the_frontier_joins_usable_rows_that_none_beats(small: dict[str, Any]) -> None:
     fp32, bf16, q = small["rows"]
     fast = {**q, "variant": "fast", "usable": True, "wer": 0.0, "ratio": {"value": 2.0, "low": 1.9, "high": 2.1}}
-    assert page.frontier([fp32, bf16, q]) == {"fp32", "bf16"}  # bf16 has more errors and more speed; q is not usable
-    assert page.frontier([fp32, {**bf16, "wer": 0.0}, fast]) == {"fast"}
-    assert page.frontier([{**fp32, "wer": 0.0}, {**bf16, "wer": 0.1}]) == {"fp32", "bf16"}
+    assert frontier(fp32, bf16, q) == {"fp32", "bf16"}  # bf16 has more errors and more speed; q is not usable
+    assert frontier(fp32, {**bf16, "wer": 0.0}, fast) == {"fast"}
+    assert frontier({**fp32, "wer": 0.0}, {**bf16, "wer": 0.1}) == {"fp32", "bf16"}
+
+
+def test_a_row_that_heard_easy_clips_alone_is_not_better_for_it(small: dict[str, Any]) -> None:
+    fp32, bf16, _ = small["rows"]
+    fp32["wer"] = 0.14
+    part = {
+        **bf16,
+        "wer": 0.11,
+        "shortened": True,
+        "against_reference": {"rate": {"value": 0.01, "low": 0.0, "high": 0.02}},
+    }
+    found = page.error_rate(part, [fp32, part])
+    assert found == pytest.approx({"wer": 0.15, "wer_low": 0.14, "wer_high": 0.16})
+    assert page.error_rate({**part, "shortened": False}, [fp32, part])["wer"] == 0.11
+    assert page.error_rate(part, [part])["wer"] == 0.11  # fp32 was not run
 
 
 def test_nothing_that_is_said_becomes_markup(small: dict[str, Any]) -> None:
@@ -232,7 +251,7 @@ def test_it_renders_sorts_filters_and_shows_tooltips(small: dict[str, Any], tmp_
     assert (said["up"], said["down"]) == (["fp32", "q", "bf16"], ["bf16", "q", "fp32"])
     assert said["title"] == "lxbench: whisper-base on ivr-ru, cpu"  # and not what the transcript would have made of it
     assert said["charts"] >= 3
-    assert "WER 0.0000" in said["tip"]
+    assert "WER 0.000, CER 0.000" in said["tip"]
     assert (said["all"], said["wrong"], said["changed"], said["differs"]) == (["a", "b"], ["a", "b"], ["a"], ["a", "b"])
     assert (said["searched"], said["marks"], said["count"]) == (["a"], 2, "1 of 2 clips")
 

@@ -109,11 +109,13 @@ def values(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> dict[
     rows: list[dict[str, Any]] = []
     heard: list[_Heard] = []
     for number, (run, label) in enumerate(zip(runs, labels(runs), strict=True)):
-        best = frontier(run["rows"])
+        errors = {row["variant"]: error_rate(row, run["rows"]) for row in run["rows"]}
+        best = frontier(run["rows"], errors)
         reference = next((_by_id(row) for row in run["rows"] if row["reference"]), {})
         for row in sorted(run["rows"], key=lambda row: run["order"].index(row["variant"])):
             name = row["variant"] if len(runs) == 1 else f"{row['variant']}, {label}"
-            rows.append({"run": number, "label": name, **_row(row, places, row["variant"] in best)})
+            rows.append({"run": number, "label": name, "best": row["variant"] in best, **errors[row["variant"]]})
+            rows[-1] |= _row(row, places)
             heard.append(_Heard(_by_id(row), reference, (row["baseline"] or {}).get("clips", {})))
     normalize = score.normalizer_for(runs[0]["language"]).apply
     return {
@@ -138,7 +140,20 @@ def _by_id(row: Record) -> dict[str, Record]:
     return {clip["id"]: clip for clip in row["clips"]}
 
 
-def _row(row: Record, places: Mapping[str, int], best: bool) -> dict[str, Any]:
+def error_rate(row: Record, rows: Sequence[Record]) -> dict[str, float | None]:
+    """WER for the chart, and the 95 % interval of what it is beside fp32's: ``wer``, ``wer_low``, ``wer_high``.
+
+    A row that heard a part of the clips stands where the difference to fp32 on these clips puts it.
+    """
+    against = row.get("against_reference")
+    reference = next((each["wer"] for each in rows if each["reference"] and each["wer"] is not None), None)
+    if row["reference"] or against is None or reference is None:
+        return {"wer": row["wer"], "wer_low": None, "wer_high": None}
+    low, value, high = (reference + against["rate"][end] for end in ("low", "value", "high"))
+    return {"wer": value if row.get("shortened") else row["wer"], "wer_low": low, "wer_high": high}
+
+
+def _row(row: Record, places: Mapping[str, int]) -> dict[str, Any]:
     """One row as the charts need it."""
     ratio = row["ratio"] or {"value": 1.0 if row["reference"] and row["seconds"] else None, "low": None, "high": None}
     return {
@@ -146,10 +161,8 @@ def _row(row: Record, places: Mapping[str, int], best: bool) -> dict[str, Any]:
         "reference": row["reference"],
         "word": row["verdict"],
         "shown": table.cells(row)[-1],
+        "words": "WER {}, CER {}".format(*table.cells(row)[1:3]),
         "usable": row["usable"],
-        "best": best,
-        "wer": row["wer"],
-        "cer": row["cer"],
         "ratio": ratio["value"],
         "low": ratio["low"],
         "high": ratio["high"],
@@ -161,12 +174,17 @@ def _row(row: Record, places: Mapping[str, int], best: bool) -> dict[str, Any]:
     }
 
 
-def frontier(rows: Sequence[Record]) -> set[str]:
-    """The usable variants that no other usable one beats in both words and speed (Pareto), fp32 among them."""
+def frontier(rows: Sequence[Record], errors: Mapping[str, Mapping[str, float | None]]) -> set[str]:
+    """The usable variants that no other usable one beats in both words and speed (Pareto), fp32 among them.
+
+    Args:
+        rows: of one run.
+        errors: see ``error_rate``, by variant.
+    """
     points = {
-        row["variant"]: (row["wer"], row["ratio"]["value"] if row["ratio"] else 1.0)
+        row["variant"]: (wer, row["ratio"]["value"] if row["ratio"] else 1.0)
         for row in rows
-        if row["wer"] is not None
+        if (wer := errors[row["variant"]]["wer"]) is not None
         and (row["ratio"] or (row["reference"] and row["seconds"]))
         and (row["reference"] or row["usable"])
     }

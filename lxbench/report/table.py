@@ -63,10 +63,11 @@ def cells(row: Record) -> tuple[str, ...]:
     shown = row["verdict"] or "-"
     if row["usable"] is False:
         shown += ", unusable as declared" if row["declared_unusable"] else ", unusable"
+    part = "*" if row.get("shortened") else ""  # see ``remarks``
     return (
         row["variant"],
-        _number(row["wer"], ".3f"),
-        _number(row["cer"], ".3f"),
+        _number(row["wer"], ".3f") + part,
+        _number(row["cer"], ".3f") + part,
         _number(row["seconds"], ".3f"),
         ratio(row),
         _number(row["peak_mib"], ".0f"),
@@ -159,7 +160,7 @@ def _shortened(results: Results, total: int) -> Iterator[str]:
     edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
     beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""
     yield (
-        f"recorded as not faster than fp32, and judged on the first {len(heard)} of {total} clips{beside}, where they "
+        f"*: recorded as not faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where they "
         f"say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
     )
 

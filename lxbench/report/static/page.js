@@ -41,11 +41,12 @@ function drawSpeed(width) {
   const lowest = Math.min(...references.map((row) => row.wer));
   const limit = Math.max(...references.map((row) => row.wer), 0) + 0.06;
   const shown = references.length ? rows.filter((row) => row.wer <= limit) : rows;
+  const within = (wer) => Math.min(wer, limit);
   const beyond = rows.filter((row) => !shown.includes(row)).map((row) => `${row.name} (WER ${fixed(row.wer, 3)})`);
-  at("speed-caption").textContent = "To the right is faster, below are fewer errors; bars are 95 % intervals, the dashed "
+  at("speed-caption").textContent = "To the right is faster, below are fewer errors; bars are 95 % intervals, upright ones of the difference to fp32; the dashed "
     + "line is the margin of what is usable, the solid one joins the best usable rows."
     + (beyond.length ? ` Beyond the chart: ${beyond.join(", ")}.` : "");
-  const say = (row) => `${row.name}\nWER ${fixed(row.wer, 4)}, CER ${fixed(row.cer, 4)}\n`
+  const say = (row) => `${row.name}\n${row.words}\n`
     + `${fixed(row.ratio, 2)}x fp32${row.low === null ? "" : ` [${fixed(row.low, 2)}, ${fixed(row.high, 2)}]`}\n`
     + `${fixed(row.mean, 3)} s/audio\n${row.shown}`;
   return Plot.plot({
@@ -58,6 +59,8 @@ function drawSpeed(width) {
         { x: "ratio", y: "wer", stroke: "var(--good)", strokeWidth: 1.5, z: "run", ...facets }),
       Plot.ruleY(shown.filter((row) => row.low !== null),
         { x1: "low", x2: "high", y: "wer", stroke: color, strokeOpacity: 0.6, ...facets }),
+      Plot.ruleX(shown.filter((row) => row.wer_low !== null), { x: "ratio", y1: "wer_low",
+        y2: (row) => within(row.wer_high), stroke: color, strokeOpacity: 0.35, ...facets }),
       Plot.dot(shown, { x: "ratio", y: "wer", r: 4.5, stroke: color,
         fill: (row) => row.usable === false ? "var(--back)" : color(row), ...facets }),
       Plot.text(shown, { x: "ratio", y: "wer", text: "name", textAnchor: "start", dx: 7, dy: -7, fontSize: 11,
