@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-# All rows of a run together. A run in which nothing has changed takes a few minutes of it on a noisy machine.
+# All rows of a run together.
 SECONDS = 300.0
 
 

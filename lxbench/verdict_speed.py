@@ -15,10 +15,11 @@ from lxbench.verdict import Verdict, Word
 # where it is not calibrated, and what counts at least where it is, since a few runs may well show nothing.
 BETWEEN_PROCESSES = 0.006
 _LEAST_BETWEEN = 0.004
-# fp32's own seconds move by so much from run to run on a busy machine, as a logarithm, and ratios stay. Beyond, the
-# machine is in another state, and a ratio moves by this share of what is beyond, as a standard deviation.
+# By how much a ratio moves where fp32's own seconds have moved: as a share of that, both as logarithms, and a standard
+# deviation. From one night to another int8 was off by 0.11 of it, bf16 by 0.18 (docs/verdicts.md).
+_DRIFT_SHARE = 0.15
+# Beyond this much, as a logarithm, the machine is said to be in another state.
 OTHER_STATE = 0.10
-_DRIFT_SHARE = 0.3
 _SAME_LENGTH = 0.02  # a share of the tokens
 
 
@@ -35,8 +36,9 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
     """
     moved = _drift(now, then)
     process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
-    beyond = max(0.0, abs(math.log(moved)) - OTHER_STATE)
-    apart = math.hypot(process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)), _DRIFT_SHARE * beyond)
+    apart = math.hypot(
+        process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)), _DRIFT_SHARE * math.log(moved)
+    )
     changed = _speed_change(now.ratios, then, comparisons, apart)
     return None if changed is None else replace(changed, drift=moved)
 

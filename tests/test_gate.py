@@ -286,6 +286,10 @@ def test_usable_is_judged_against_fp32_of_the_same_run(tmp_path: Path, clips: Co
     run.reference_said = make_row(run, FP32).transcripts
     gate.judge_usable(run)
     assert (good.usable, bad.usable) == (True, False)
+    bad.shortened = True
+    gate.judge_usable(run)
+    assert bad.usable is None
+    assert bad.against_reference is not None
 
 
 def test_a_reference_that_contradicts_itself_is_noted(tmp_path: Path, clips: Corpus) -> None:

@@ -67,9 +67,9 @@ def test_looks_go_from_block_to_block_as_far_as_the_budget_goes() -> None:
     trial = next(speed.trials(RECORDINGS, RECORDINGS, draws=1))
     seen = speed.Remembered(speed.looks(trial))
     assert [pairs for _, pairs in seen] == [24, 48, 72, 96, 120, 144]
-    assert speed.ours(seen, 0.0, 0.03, 192)[0] is Word.PASS
-    assert speed.ours(seen, 0.2, 0.03, 192) == (Word.REGRESSED, 24)
-    assert [speed.ours(seen, 0.05, 0.03, most)[1] for most in (48, 192)] == [48, 144]
+    assert speed.ours(seen, 0.0, 0.03, 144)[0] is Word.PASS
+    assert speed.ours(seen, 0.2, 0.03, 144) == (Word.REGRESSED, 24)
+    assert [speed.ours(seen, 0.05, 0.03, most)[1] for most in (48, 144)] == [48, 144]
     assert len(list(seen)) == 6  # remembered
 
 

@@ -262,7 +262,7 @@ def test_a_run_that_timed_nothing_has_no_charts_of_time(small: dict[str, Any], t
     said = opened(
         written({**small, "rows": rows}, tmp_path / "run"),
         """
-        const shown = [...document.querySelectorAll("figure")].filter((figure) => !figure.hidden);
+        const shown = [...document.querySelectorAll("#charts > figure")].filter((figure) => !figure.hidden);
         return { shown: shown.map((figure) => figure.lastElementChild.id),
           clips: document.querySelectorAll(".clip").length };
         """,
