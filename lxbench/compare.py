@@ -27,8 +27,12 @@ from lxbench.verdict import Tolerance, Verdict, Word
 _COMMAND = "nox -s compare -- results/THEN results/NOW"
 
 
-def load(path: Path) -> dict[str, Any]:
+def load(path: Path, command: str = _COMMAND) -> dict[str, Any]:
     """Read a saved run as the values of results.json.
+
+    Args:
+        path: a ``results.json``, its folder, or a file of pytest-benchmark.
+        command: what to do next where it cannot be read.
 
     Raises:
         UsageError: it is missing, damaged, of another format, or not of lxbench.
@@ -41,13 +45,13 @@ def load(path: Path) -> dict[str, Any]:
         known = kept == results.FORMAT and bool(found["rows"])
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UsageError(
-            f"{file} cannot be compared: {type(error).__name__}: {error}",
+            f"{file} cannot be read as a run: {type(error).__name__}: {error}",
             expected="a results.json, the folder it is in, or a file saved by pytest-benchmark in a run of lxbench",
-            command=_COMMAND,
+            command=command,
         ) from None
     if not known:
         raise UsageError(
-            f"{file} cannot be compared: format {kept}, {len(found['rows'])} rows",
+            f"{file} cannot be read as a run: format {kept}, {len(found['rows'])} rows",
             expected=f"format {results.FORMAT} and at least one row: a run of this version of lxbench",
             command="nox -s bench-cpu",
         )

@@ -156,7 +156,7 @@ def test_the_page_is_rebuilt_from_saved_runs_without_torch(small: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "cannot be compared: FileNotFoundError"), ("timings", "has the timings of a run alone")],
+    [(None, "cannot be read as a run: FileNotFoundError"), ("timings", "has the timings of a run alone")],
 )
 def test_what_is_not_a_run_is_refused(tmp_path: Path, small: dict[str, Any], content: str | None, message: str) -> None:
     folder = tmp_path / "run"

@@ -13,6 +13,8 @@ from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import page
 from lxbench.results import write_text
 
+_COMMAND = "nox -s report -- results/latest"
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say where it is; return the exit code: 4 for wrong usage."""
@@ -36,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    run = load(path)
+    run = load(path, _COMMAND)
     if "command" not in run:
         raise UsageError(
             f"{path} has the timings of a run alone",
             expected="a results.json, or the folder it is in; pytest-benchmark's file is for nox -s compare",
-            command="nox -s report -- results/latest",
+            command=_COMMAND,
         )
     return run
 
