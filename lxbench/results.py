@@ -141,6 +141,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "raw": _rates(raw),
         "counts": asdict(counts),
         "seconds": seconds,
+        "parts": row.parts,
         "ratio": None if ratio is None else asdict(ratio),
         "processes": row.processes,
         "disturbance": None if row.disturbance is None else asdict(row.disturbance),

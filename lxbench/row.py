@@ -14,7 +14,7 @@ from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
 from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, mean_ratio, timing
-from lxbench.transcribe import Transcript
+from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import Usage
 
@@ -121,6 +121,14 @@ class Row:
         if not self.timed:
             return None
         return sum(said.seconds for said in self.transcripts.values()) / len(self.transcripts)
+
+    @property
+    def parts(self) -> dict[str, float] | None:
+        """Mean seconds per audio by part, see ``Transcript.parts``; None where not every clip was timed."""
+        if not self.timed:
+            return None
+        said = self.transcripts.values()
+        return {name: sum(each.parts[name] for each in said) / len(said) for name in PARTS}
 
     @property
     def timing(self) -> Timing:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from lxbench.models import Loaded
 
 SAMPLE_RATE = 16_000
+PARTS = ("features", "encoder", "decoder", "rest")
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,14 @@ class Transcript:
         text: the transcript as the tokenizer spells it.
         tokens: text tokens generated, special ones not counted.
         seconds: wall time from audio in memory to text.
+        parts: what ``seconds`` is made of, by the names in ``PARTS``: log-mel features, the encoder's pass, the
+            decoder's passes with the choice of tokens, and the spelling of the text.
     """
 
     text: str
     tokens: int
     seconds: float
+    parts: Mapping[str, float] = field(default_factory=dict)
 
 
 def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Transcript:
@@ -40,41 +46,41 @@ def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Tra
     """
     import torch
 
-    device = loaded.model.device
-    synchronize(device)
-    start = time.perf_counter()
+    synchronize(loaded.model.device)
+    marks = [time.perf_counter()]
     with torch.inference_mode():
-        ids = _generate(loaded, language, input_features=extract(loaded, audio))
+        features = extract(loaded, audio)
+        marks.append(time.perf_counter())
+        hidden = encode(loaded, features)
+        marks.append(time.perf_counter())
+        ids = decode(loaded, hidden, language)
+        marks.append(time.perf_counter())
     text = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
-    synchronize(device)
-    seconds = time.perf_counter() - start
+    marks.append(time.perf_counter())
     special = set(loaded.tokenizer.all_special_ids)
-    return Transcript(text, sum(id not in special for id in ids), seconds)
+    parts = {name: end - start for name, (start, end) in zip(PARTS, pairwise(marks), strict=True)}
+    return Transcript(text, sum(id not in special for id in ids), marks[-1] - marks[0], parts)
 
 
 def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
     """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type."""
     features = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
-    return features.to(loaded.model.device, loaded.model.dtype)
+    features = features.to(loaded.model.device, loaded.model.dtype)
+    synchronize(loaded.model.device)
+    return features
 
 
 def encode(loaded: Loaded, features: Any) -> Any:
-    """The encoder alone, as ``generate`` calls it; for profiles."""
+    """The encoder's pass, as ``generate`` makes it."""
     output = loaded.model.get_encoder()(features, return_dict=True)
     synchronize(loaded.model.device)
     return output
 
 
 def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
-    """Greedy decoding alone, from the encoder's output; for profiles."""
-    ids = _generate(loaded, language, encoder_outputs=hidden)
-    synchronize(loaded.model.device)
-    return ids
-
-
-def _generate(loaded: Loaded, language: str, **inputs: Any) -> list[int]:
+    """Greedy decoding from the encoder's output; the tokens are on the CPU, so a CUDA device is done."""
     ids: list[int] = loaded.model.generate(
-        **inputs,
+        encoder_outputs=hidden,
         logits_processor=[_Suppression(loaded)],
         num_beams=1,
         do_sample=False,

@@ -126,7 +126,7 @@ class Worker:
             if kind == "stage":
                 stage(value)
             elif kind == "built":
-                stage("warming up")
+                stage("compiling, warming up" if value else "warming up")
                 self._send(("warm up", None))
             else:
                 self._report = value
@@ -238,7 +238,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     variant = ladder.find(ladder.load(job.variants), job.variant)
     with calibration.clips(job.calibration):
         loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
-    connection.send(("built", None))
+    connection.send(("built", bool(report.census["compiled"])))
     connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     _reset_peak(job.device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -17,8 +16,8 @@ import pytest
 from lxbench import results
 from lxbench.report import page
 from tests.suite import ROOT, copy_clips
+from tools.picture import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = "<script>document.title='harmed'</script>"
 
 
@@ -35,7 +34,9 @@ def row(variant: str, clips: list[dict[str, Any]], **values: Any) -> dict[str, A
         "id": f"{variant}-cpu", "variant": variant, "device": "cpu", "reference": variant == "fp32", "verdict": "PASS",
         "verdicts": {"accuracy": {"word": "PASS", "text": "fine"}}, "usable": True, "shown_usable": True,
         "declared_unusable": False, "complete": True, "shortened": False, "warnings": [], "disturbance": None,
-        "profile": {}, "wer": wer, "cer": wer / 2, "seconds": 0.6, "processes": 1, "peak_mib": 900.0, "size_mib": 138.0,
+        "profile": {}, "wer": wer, "cer": wer / 2, "seconds": 0.6, "processes": 1,
+        "parts": {"features": 0.01, "encoder": 0.25, "decoder": 0.33, "rest": 0.01},
+        "peak_mib": 900.0, "size_mib": 138.0,
         "ratio": None if variant == "fp32" else {"value": 1.8, "low": 1.7, "high": 1.9}, "build": None,
         "baseline": None, "crash": None, "clips": clips, **values,
     }  # fmt: skip
@@ -240,6 +241,7 @@ def test_it_renders_sorts_filters_and_shows_tooltips(small: dict[str, Any], tmp_
           clientX: dot.x + dot.width / 2, clientY: dot.y + dot.height / 2 }));
         await new Promise((done) => setTimeout(done, 100));
         return { up, down, title: document.title, charts: document.querySelectorAll("figure svg").length,
+          parts: document.querySelectorAll('#parts [aria-label="bar"] rect').length,
           tip: chart.querySelector('[aria-label="tip"]').textContent, all: shown(),
           wrong: choose("which", "wrong"), changed: choose("which", "changed"), differs: choose("which", "differs"),
           searched: choose("which", "all") && choose("query", "тир"),
@@ -250,15 +252,43 @@ def test_it_renders_sorts_filters_and_shows_tooltips(small: dict[str, Any], tmp_
     )
     assert (said["up"], said["down"]) == (["fp32", "q", "bf16"], ["bf16", "q", "fp32"])
     assert said["title"] == "lxbench: whisper-base on ivr-ru, cpu"  # and not what the transcript would have made of it
-    assert said["charts"] >= 3
+    assert said["charts"] >= 4
+    assert said["parts"] == 3 * 4
     assert "WER 0.000, CER 0.000" in said["tip"]
     assert (said["all"], said["wrong"], said["changed"], said["differs"]) == (["a", "b"], ["a", "b"], ["a"], ["a", "b"])
     assert (said["searched"], said["marks"], said["count"]) == (["a"], 2, "1 of 2 clips")
 
 
 @browser
+@pytest.mark.parametrize("width", [420, 1200])
+def test_names_in_the_chart_stand_apart(tmp_path: Path, width: int) -> None:
+    """Twelve rows of nearly the same speed and words, as masks and compilation are."""
+    rows = [row("fp32", [clip("a", "раз два", 0, 1.2)])]
+    for n in range(12):
+        ratio = 0.95 + n / 100
+        values = {"ratio": {"value": ratio, "low": ratio - 0.02, "high": ratio + 0.02}, "wer": 0.14 + n % 3 / 500}
+        rows.append(row(f"some-variant-{n}", [clip("a", "раз два", 0)], **values))
+    rows[0]["wer"] = 0.139
+    said = opened(
+        written(run_of(*rows), tmp_path / "run"),
+        """
+        const names = [...document.querySelectorAll('#speed [aria-label="text"] text')];
+        const boxes = names.map((text) => text.getBoundingClientRect());
+        const page = document.getElementById("speed").getBoundingClientRect();
+        const across = (a, b) => a.left < b.right && b.left < a.right && a.top + 2 < b.bottom && b.top + 2 < a.bottom;
+        const cut = (box) => box.right > page.right + 1 || box.left < page.left - 1;
+        return { names: boxes.length, cut: boxes.filter(cut).length,
+          across: boxes.flatMap((a, n) => boxes.slice(n + 1).filter((b) => across(a, b))).length };
+        """,
+        tmp_path,
+        f"--window-size={width},900",
+    )
+    assert said == {"names": 13, "cut": 0, "across": 0}
+
+
+@browser
 def test_a_run_that_timed_nothing_has_no_charts_of_time(small: dict[str, Any], tmp_path: Path) -> None:
-    rows = [{**each, "seconds": None, "ratio": None} for each in small["rows"]]
+    rows = [{**each, "seconds": None, "ratio": None, "parts": None} for each in small["rows"]]
     said = opened(
         written({**small, "rows": rows}, tmp_path / "run"),
         """

@@ -36,6 +36,7 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         "cer": 0.02793,
         "seconds": 0.6226,
         "processes": 1,
+        "parts": {"features": 0.001, "encoder": 0.25, "decoder": 0.3706, "rest": 0.001},
         "ratio": {"value": 1.812, "low": 1.773, "high": 1.851},
         "peak_mib": 976.4,
         "size_mib": 138.7,
@@ -182,6 +183,7 @@ def test_the_details_tell_what_a_step_changed() -> None:
         "277 -> 139",
         "4.0",
         "155.7",
+        "encoder 40%, decoder 60%",
         "load 3.0 s, steps 0.2 s, warm-up 1.5 s",
     )
     assert "| bf16 | cast(bfloat16) |" in markdown.summary(results(row("bf16", "PASS")))
@@ -222,6 +224,19 @@ def test_the_tables_of_the_study_have_its_figures_beside_ours() -> None:
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_summary_is_never_too_long_for_a_comment() -> None:
+    said = {"text": "раз " * 400, "word_edits": 400, "tokens": 3, "pairs": []}
+    red = [row(f"row-{n}", "CRASHED", clips=[{"id": f"clip {n} ```", **said} for n in range(3)]) for n in range(20)]
+    found = results(*red, next="less results/latest/logs/x-cpu.log")
+    found["corpus"]["clips"] = [{"id": f"clip {n} ```", "text": "три"} for n in range(3)]
+    text = markdown.summary(found)
+    assert 40_000 < len(text) <= 65_536
+    assert re.search(r"\d+ longer parts do not fit here", text)
+    assert "worst clips of row-0-cpu" in text
+    assert text.count("\n```\n") % 2 == 0  # what a clip is called ends no fence
+    assert text.endswith("```\nless results/latest/logs/x-cpu.log\n```\n")
+
+
 def test_orphans_are_rows_of_the_table() -> None:
     (line,) = table.lines(results(orphans=["baselines/whisper-base/ivr-ru/cpu/old.json"]))
     assert (line.cells[0], line.word) == ("old", Word.ORPHAN)
@@ -239,7 +254,7 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     red["verdicts"]["accuracy"]["text"] = "clip <script> | x"
     text = markdown.summary(results(row("fp32", "PASS", ratio=None), red, next="nox -s baselines"))
     assert "| fp32 | 0.139 | 0.028 | 0.623 | 1.00 | 976 | 139 | PASS |" in text
-    assert "| bf16 | 0.139 | 0.028 | 0.623 | 1.81 \\[1.77, 1.85\\] | 976 | 139 | **REGRESSED** |" in text
+    assert "| bf16 | 0.139 | 0.028 | 0.623 | 1.81 \\[1.77, 1.85\\] | 976 | 139 | 🔴 **REGRESSED** |" in text
     assert "- **REGRESSED** bf16-cpu accuracy: clip \\<script\\> \\| x" in text
     assert "```\nnox -s baselines\n```" in text
     assert "REF: раз ДВА" in text

@@ -1,7 +1,7 @@
-"""README's first table, from a run that is kept in the repository.
+"""README's first table and its picture, from a run that is kept in the repository.
 
-python -m tools.readme results/latest    # keep this run, and write its table
-python -m tools.readme                   # write the table of the run that is kept
+python -m tools.readme results/latest    # keep this run, write its table, draw its picture
+python -m tools.readme                   # write and draw those of the run that is kept
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from pathlib import Path
 from lxbench.report import table
 from lxbench.report.table import Results
 from lxbench.results import write_text
+from tools import picture
 
 ROOT = Path(__file__).parent.parent
-README, KEPT = ROOT / "README.md", ROOT / "docs" / "run.json"
+README, KEPT, PICTURE = ROOT / "README.md", ROOT / "docs" / "run.json", ROOT / "docs" / "run.svg"
 ROWS = ("fp32", "bf16", "ptq-dynamic", "ptq-static", "ao-a8w8", "q+p+c")
 BEGIN, END = "<!-- the table of docs/run.json: python -m tools.readme -->", "<!-- end of the table -->"
 
@@ -46,14 +47,16 @@ def updated(text: str, results: Results) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Keep a run if one is given, and write the table."""
+    """Keep a run if one is given, write the table, draw the picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, nargs="?")
     chosen = parser.parse_args(arguments)
+    run = json.loads((chosen.run / "results.json" if chosen.run else KEPT).read_text("utf-8"))
+    drawn = picture.draw(run)  # first of all: what cannot be drawn changes nothing
     if chosen.run is not None:
-        kept = json.loads((chosen.run / "results.json").read_text("utf-8"))
-        write_text(KEPT, json.dumps(kept, ensure_ascii=False, separators=(",", ":")) + "\n")
-    write_text(README, updated(README.read_text("utf-8"), json.loads(KEPT.read_text("utf-8"))))
+        write_text(KEPT, json.dumps(run, ensure_ascii=False, separators=(",", ":")) + "\n")
+    write_text(README, updated(README.read_text("utf-8"), run))
+    write_text(PICTURE, drawn)
 
 
 if __name__ == "__main__":

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lxbench import study
 from lxbench.report import table
 
+TITLE = "### lxbench:"  # .github/workflows/gate.yml finds its comment on a pull request by it.
+_LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
+
 
 def summary(results: table.Results) -> str:
-    """Render a run as Markdown: the table, then each verdict that is not PASS, then the worst clips of red rows."""
+    """Render a run as Markdown for a job summary or a pull request.
+
+    The table and each verdict that is not PASS are open, the rest is folded. What GitHub would not take for its length
+    is left out, and said to be.
+    """
     corpus, harness = results["corpus"], results["harness"]
-    parts = [
-        f"### lxbench: {results['model']['name']} on {corpus['name']}, {results['device']}",
+    head = [
+        f"{TITLE} {results['model']['name']} on {corpus['name']}, {results['device']}",
         "",
         f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {results['machine']['cpu']}, "
         f"{results['machine']['threads']} threads, torch {results['versions'].get('torch', '?')}; "
@@ -20,23 +27,38 @@ def summary(results: table.Results) -> str:
         "",
         _row(table.COLUMNS),
         _row(["---", *["---:"] * 6, "---"]),
+        *(_row([*map(_escape, line.cells[:-1]), _marked(line)]) for line in table.lines(results)),
     ]
-    for line in table.lines(results):
-        *cells, shown = map(_escape, line.cells)
-        mark = f"**{shown}**" if line.word is not None and line.word.red else shown
-        parts.append(_row([*cells, mark]))
-    told = list(table.verdicts(results))
-    if told:
-        parts.append("")
-        parts += [f"- **{word}** {_escape(where)}: {_escape(text)}" for word, where, text in told]
-    parts += [f"- note: {_escape(remark)}" for remark in table.remarks(results)]
-    for row in table.red(results):
-        parts += _worst(results, row)
-    parts += _details("what the steps changed, and what is not timed", table.DETAILS, table.details(results))
-    parts += _details("top operators", table.OPERATORS, table.operators(results))
-    if results["next"]:
-        parts += ["", "Next:", "", f"```\n{results['next']}\n```"]
-    return "\n".join(parts) + "\n"
+    told = [f"- **{word}** {_escape(where)}: {_escape(text)}" for word, where, text in table.verdicts(results)]
+    notes = [f"- {_escape(remark)}" for remark in table.remarks(results)]
+    parts = [
+        ["", *told] if told else [],
+        *(_worst(results, row) for row in table.red(results)),
+        _folded(f"{len(notes)} notes", notes),
+        _details("what the steps changed, and what is not timed", table.DETAILS, table.details(results)),
+        _details("top operators", table.OPERATORS, table.operators(results)),
+    ]
+    end = ["", "Next:", "", f"```\n{results['next']}\n```"] if results["next"] else []
+    return "\n".join([*head, *_fitting(parts, _LIMIT - len("\n".join(head + end))), *end]) + "\n"
+
+
+def _marked(line: table.Line) -> str:
+    shown = _escape(line.cells[-1])
+    return f"🔴 **{shown}**" if line.word is not None and line.word.red else shown
+
+
+def _fitting(parts: Iterable[Sequence[str]], room: int) -> Iterator[str]:
+    """Yield the lines of all parts that there is room for, the first ones first."""
+    left_out = 0
+    for part in parts:
+        length = sum(len(line) + 1 for line in part)
+        if length <= room:
+            room -= length
+            yield from part
+        else:
+            left_out += 1
+    if left_out:
+        yield f"\n{left_out} longer parts do not fit here: see report.html or results.json of this run"
 
 
 def study_tables(results: table.Results) -> str:
@@ -58,19 +80,17 @@ def study_tables(results: table.Results) -> str:
 
 def _details(title: str, columns: Sequence[str], lines: Iterable[Sequence[str]]) -> list[str]:
     body = [_row(map(_escape, cells)) for cells in lines]
-    if not body:
-        return []
-    head = ["", f"<details><summary>{title}</summary>", "", _row(columns), _row(["---"] * len(columns))]
-    return [*head, *body, "", "</details>"]
+    return _folded(title, [_row(columns), _row(["---"] * len(columns)), *body] if body else [])
 
 
 def _worst(results: table.Results, row: table.Record) -> list[str]:
-    worst = list(table.worst_clips(results, row))
-    if not worst:
-        return []
-    body = "\n".join("\n  ".join([id, *lines]) for id, lines in worst)
-    title = f"worst clips of {row['id']}"
-    return ["", f"<details><summary>{title}</summary>", "", f"```\n{body}\n```", "", "</details>"]
+    worst = table.worst_clips(results, row)
+    body = ["\n  ".join([id, *lines]).replace("`", "'") for id, lines in worst]
+    return _folded(f"worst clips of {row['id']}", ["```", *body, "```"] if body else [])
+
+
+def _folded(title: str, body: Sequence[str]) -> list[str]:
+    return ["", f"<details><summary>{title}</summary>", "", *body, "", "</details>"] if body else []
 
 
 def _row(cells: Iterable[str]) -> str:

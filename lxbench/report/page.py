@@ -45,7 +45,7 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
     first = runs[0]
     return environment.get_template("report.html.j2").render(
         title=f"{first['model']['name']} on {first['corpus']['name']}, {first['device']}",
-        css=(_STATIC / "page.css").read_text("utf-8"),
+        css=style(),
         columns=table.COLUMNS,
         detail_columns=table.DETAILS,
         operator_columns=table.OPERATORS,
@@ -53,6 +53,11 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
         data=_embedded(values(runs, folders, out)),
         scripts=[(_STATIC / name).read_text("utf-8") for name in _SCRIPTS],
     )
+
+
+def style() -> str:
+    """The page's style sheet; its colours come first."""
+    return (_STATIC / "page.css").read_text("utf-8")
 
 
 def _embedded(data: Mapping[str, Any]) -> str:
@@ -167,6 +172,7 @@ def _row(row: Record, places: Mapping[str, int]) -> dict[str, Any]:
         "low": ratio["low"],
         "high": ratio["high"],
         "mean": row["seconds"],
+        "parts": row.get("parts"),
         "peak": row["peak_mib"],
         "size": row["size_mib"],
         "seconds": [round(clip["seconds"], 4) for clip in row["clips"]] if row["seconds"] else [],

@@ -14,7 +14,18 @@ from lxbench.verdict import Word
 from lxbench.verdict_speed import OTHER_STATE
 
 COLUMNS = ("variant", "WER", "CER", "s/audio", "vs fp32 [95 % CI]", "peak MiB", "size MiB", "verdict")
-DETAILS = ("variant", "steps", "modules", "stored", "zeros", "size MiB", "tokens/clip", "ms/token", "built in")
+DETAILS = (
+    "variant",
+    "steps",
+    "modules",
+    "stored",
+    "zeros",
+    "size MiB",
+    "tokens/clip",
+    "ms/token",
+    "time goes to",
+    "built in",
+)
 OPERATORS = ("variant", "part", "top operators")
 WORST_CLIPS = 3
 _TOP = 4
@@ -135,7 +146,8 @@ def remarks(results: Results) -> Iterator[str]:
         if row.get("measured_as"):
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
     yield from _shortened(results, total)
-    if doubtful := [row["variant"] for row in results["rows"] if row["usable"] and row["shown_usable"] is False]:
+    shown = [row for row in results["rows"] if row["usable"] and not row["reference"]]
+    if doubtful := [row["variant"] for row in shown if row["shown_usable"] is False]:
         yield (
             f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
             f"beyond): {', '.join(doubtful)}"
@@ -205,6 +217,7 @@ def details(results: Results) -> Iterator[tuple[str, ...]]:
                 f"{after['zeros'] / sum(after['dtypes'].values()):.1%}",
                 f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}",
                 *_tokens(row),
+                _parts(row) or "-",
                 stages(row),
             )
 
@@ -214,6 +227,13 @@ def _tokens(row: Record) -> tuple[str, str]:
     count = sum(clip["tokens"] for clip in row["clips"]) / len(row["clips"]) if row["clips"] else 0
     per_token = 1000 * row["seconds"] / count if count and row["seconds"] else None
     return (_number(count, ".1f") if row["clips"] else "-"), _number(per_token, ".1f")
+
+
+def _parts(row: Record) -> str:
+    """The shares of the time per audio; those under half a per cent are left out."""
+    parts = row.get("parts") or {}
+    shares = {name: seconds / sum(parts.values()) for name, seconds in parts.items()}
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares.items() if share >= 0.005)
 
 
 def _modules(before: Mapping[str, int], after: Mapping[str, int]) -> str:

@@ -49,24 +49,65 @@ function drawSpeed(width) {
   const say = (row) => `${row.name}\n${row.words}\n`
     + `${fixed(row.ratio, 2)}x fp32${row.low === null ? "" : ` [${fixed(row.low, 2)}, ${fixed(row.high, 2)}]`}\n`
     + `${fixed(row.mean, 3)} s/audio\n${row.shown}`;
-  return Plot.plot({
+  const frame = (marks, x = {}, y = {}) => Plot.plot({
     width, height: Math.min(460, Math.max(320, width * 0.6)), marginLeft: 50, marginRight: 70, ...fx,
-    x: { label: "times as fast as fp32 →", grid: true, type: "log", ticks: 8, tickFormat: "~f" },
-    y: { label: "↑ WER", grid: true, zero: false },
-    marks: [
-      Plot.ruleY(references, { y: (row) => row.wer + data.margin, strokeDasharray: "4 4", stroke: "var(--quiet)", ...facets }),
-      Plot.line(shown.filter((row) => row.best).sort((a, b) => a.ratio - b.ratio),
-        { x: "ratio", y: "wer", stroke: "var(--good)", strokeWidth: 1.5, z: "run", ...facets }),
-      Plot.ruleY(shown.filter((row) => row.low !== null),
-        { x1: "low", x2: "high", y: "wer", stroke: color, strokeOpacity: 0.6, ...facets }),
-      Plot.ruleX(shown.filter((row) => row.wer_low !== null), { x: "ratio", y1: "wer_low",
-        y2: (row) => within(row.wer_high), stroke: color, strokeOpacity: 0.35, ...facets }),
-      Plot.dot(shown, { x: "ratio", y: "wer", r: 4.5, stroke: color,
-        fill: (row) => row.usable === false ? "var(--back)" : color(row), ...facets }),
-      Plot.text(shown, { x: "ratio", y: "wer", text: "name", textAnchor: "start", dx: 7, dy: -7, fontSize: 11,
-        fill: "currentColor", stroke: "var(--back)", ...facets }),
-      Plot.tip(shown, Plot.pointer({ x: "ratio", y: "wer", title: say, ...facets })),
-    ],
+    x: { label: "times as fast as fp32 →", grid: true, type: "log", ticks: 8, tickFormat: "~r", ...x },
+    y: { label: "↑ WER", grid: true, zero: false, ...y },
+    marks,
+  });
+  const marks = [
+    Plot.ruleY(references, { y: (row) => row.wer + data.margin, strokeDasharray: "4 4", stroke: "var(--quiet)", ...facets }),
+    Plot.line(shown.filter((row) => row.best).sort((a, b) => a.ratio - b.ratio),
+      { x: "ratio", y: "wer", stroke: "var(--good)", strokeWidth: 1.5, z: "run", ...facets }),
+    Plot.ruleY(shown.filter((row) => row.low !== null),
+      { x1: "low", x2: "high", y: "wer", stroke: color, strokeOpacity: 0.6, ...facets }),
+    Plot.ruleX(shown.filter((row) => row.wer_low !== null), { x: "ratio", y1: "wer_low",
+      y2: (row) => within(row.wer_high), stroke: color, strokeOpacity: 0.35, ...facets }),
+    Plot.dot(shown, { x: "ratio", y: "wer", r: 4.5, stroke: color,
+      fill: (row) => row.usable === false ? "var(--back)" : color(row), ...facets }),
+  ];
+  const bare = frame(marks), [x, y] = [bare.scale("x"), bare.scale("y")];
+  const labels = placed(shown, x, y);
+  const written = (anchor) => Plot.text(labels.filter((label) => label.anchor === anchor), { x: "x", y: "y", text: "name",
+    textAnchor: anchor, fontSize: 11, fill: "currentColor", stroke: "var(--back)", ...facets });
+  return frame([
+    Plot.link(labels.filter((label) => label.far),
+      { x1: "ratio", y1: "wer", x2: "x", y2: "y", stroke: "var(--quiet)", strokeWidth: 0.6, ...facets }),
+    ...marks, written("start"), written("end"),
+    Plot.tip(shown, Plot.pointer({ x: "ratio", y: "wer", title: say, ...facets })),
+  ], { domain: x.domain, ticks: apart(x) }, { domain: y.domain });
+}
+
+// Round ratios that have room for their numbers: d3's logarithmic ticks leave a single decade nearly empty.
+function apart(scale) {
+  const [low, high] = scale.domain, kept = [];
+  for (const tick of [1, 2, 3, 5, 10, 0.5, 1.5, 0.7, 1.2, 4, 7, 0.3, 0.9, 0.8, 1.1, 1.3, 1.7, 2.5, 0.6, 0.4, 0.2, 0.1]) {
+    if (tick >= low && tick <= high && kept.every((other) => Math.abs(scale.apply(other) - scale.apply(tick)) >= 36)) kept.push(tick);
+  }
+  return kept;
+}
+
+// Where each name stands: the nearest place around its dot that no dot and no other name of its run has taken.
+function placed(rows, x, y) {
+  const [letter, line] = [6.2, 13]; // pixels
+  const taken = rows.map((row) => ({ run: row.run, left: x.apply(row.ratio) - 5, right: x.apply(row.ratio) + 5,
+    top: y.apply(row.wer) - 5, bottom: y.apply(row.wer) + 5 }));
+  const free = (box) => box.left >= x.range[0] - 40 && box.right <= x.range[1] + 70
+    && box.top >= y.range[1] - 10 && box.bottom <= y.range[0]
+    && !taken.some((other) => other.run === box.run && box.left < other.right && other.left < box.right
+      && box.top < other.bottom && other.top < box.bottom);
+  const around = [-0.6, 0.6, 0, -2.5, 2.5, Math.PI, -1.2, 1.2, -1.9, 1.9]; // radians, to the right of it first
+  return rows.map((row) => {
+    const boxes = [8, 16, 26, 38, 52, 68, 86].flatMap((distance) => around.map((angle) => {
+      const [start, middle] = [x.apply(row.ratio) + distance * Math.cos(angle), y.apply(row.wer) + distance * Math.sin(angle)];
+      const [anchor, size] = [Math.cos(angle) < 0 ? "end" : "start", letter * row.name.length];
+      const left = anchor === "end" ? start - size : start;
+      return { run: row.run, left, right: left + size, top: middle - line / 2, bottom: middle + line / 2,
+        label: { ...row, anchor, far: distance > 20, x: x.invert(start), y: y.invert(middle) } };
+    }));
+    const box = boxes.find(free) ?? boxes[0];
+    taken.push(box);
+    return box.label;
   });
 }
 
@@ -85,6 +126,24 @@ function drawSeconds(width) {
       Plot.boxX(points, { x: "value", y: "name", fill: "var(--line)", stroke: "currentColor", r: 1.5, ...facets }),
       Plot.tip(points, Plot.pointer({ x: "value", y: "name",
         title: (p) => `${p.name}\n${data.clips[p.clip].id}\n${fixed(p.value, 3)} s`, ...facets })),
+    ],
+  });
+}
+
+function drawParts(width) {
+  const rows = data.rows.filter((row) => row.parts);
+  if (!rows.length) return null;
+  const kinds = Object.keys(rows[0].parts);
+  const bars = rows.flatMap((row) => kinds.map((kind) => ({ ...row, kind, value: row.parts[kind] })));
+  const say = (row) => `${row.name}\n` + kinds.map((kind) =>
+    `${kind} ${fixed(row.parts[kind], 3)} s, ${fixed(100 * row.parts[kind] / row.mean, 0)} %`).join("\n");
+  return Plot.plot({
+    width, height: 40 + 22 * names(rows).length, marginLeft: longest(rows), ...fx,
+    x: { label: "seconds per audio →", grid: true }, y: { label: null, domain: names(rows) },
+    color: { domain: kinds, range: kinds.map((kind) => `var(--${kind})`), legend: true },
+    marks: [
+      Plot.barX(bars, Plot.stackX({ x: "value", y: "name", fill: "kind", order: kinds, ...facets })),
+      Plot.tip(rows, Plot.pointerY({ x: "mean", y: "name", title: say, ...facets })),
     ],
   });
 }
@@ -124,7 +183,7 @@ function drawHistory(width) {
   });
 }
 
-const charts = { speed: drawSpeed, seconds: drawSeconds, memory: drawMemory, history: drawHistory };
+const charts = { speed: drawSpeed, seconds: drawSeconds, parts: drawParts, memory: drawMemory, history: drawHistory };
 function draw() {
   for (const [id, chart] of Object.entries(charts)) {
     const figure = at(id).closest("figure");
