@@ -92,7 +92,7 @@ function placed(rows, x, y) {
   const [letter, line] = [6.2, 13]; // pixels
   const taken = rows.map((row) => ({ run: row.run, left: x.apply(row.ratio) - 5, right: x.apply(row.ratio) + 5,
     top: y.apply(row.wer) - 5, bottom: y.apply(row.wer) + 5 }));
-  const free = (box) => box.left >= x.range[0] - 40 && box.right <= x.range[1] + 70
+  const free = (box) => box.left >= x.range[0] && box.right <= x.range[1] + 70
     && box.top >= y.range[1] - 10 && box.bottom <= y.range[0]
     && !taken.some((other) => other.run === box.run && box.left < other.right && other.left < box.right
       && box.top < other.bottom && other.top < box.bottom);
