@@ -38,8 +38,9 @@ def judge_effect(row: Row) -> Verdict:
 def clips_to_time(run: Run, variant: Variant) -> Corpus:
     """The clips that a variant is timed on: all that its row names, or those that fp32 is timed beside.
 
-    The latter where the run only judges, and the variant is recorded on this kind of machine as not faster than fp32:
-    nobody chooses it, and on the slowest rows of the ladder most of its time would be spent. See ``hear``.
+    The latter where the run only judges, and the variant is recorded on this kind of machine as no faster than fp32, or
+    by no more than is tolerated: nobody chooses it, and on the slowest rows of the ladder most of its time would be
+    spent. See ``hear``.
     """
     clips = run.corpus.first(variant.clips)
     if run.settings.update or run.settings.study or not run.settings.timing:
@@ -49,7 +50,7 @@ def clips_to_time(run: Run, variant: Variant) -> Corpus:
     except BaselineError:
         return clips
     speed = kept.speed_on(run.machine) if kept is not None else None
-    slow = speed is not None and speed.ratio is not None and speed.ratio.low <= 1
+    slow = speed is not None and speed.ratio is not None and speed.ratio.low <= 1 + variant.tolerance.speed
     return clips.first(PAIRED_CLIPS) if slow else clips
 
 
@@ -142,6 +143,8 @@ def judge_speed(run: Run, row: Row) -> Verdict:
     said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
     length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
+    if said.word is Word.REGRESSED and then.spread is None:
+        noise = f"; nox -s calibrate -- --runs 8 --lx-clips 24 -k '[{row.id}]' tells how far equal runs are apart"
     return replace(said, text=said.text + noise + length)
 
 

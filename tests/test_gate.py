@@ -115,6 +115,7 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
     run = make_run(stored, clips, "new")
     row = judge(run, make_row(run, seconds=seconds, wrong=wrong))
     assert row.verdicts[what].word is word
+    assert ("nox -s calibrate" in row.verdicts["speed"].text) == ((what, word) == ("speed", Word.REGRESSED))
     assert update.write(run, "2026-11-24") == []
     run = make_run(stored, clips, "changed")
     judge(run, make_row(run, seconds=seconds, wrong=wrong))
@@ -193,12 +194,14 @@ class Listening(Run):
             row.transcripts.setdefault(clip.id, Transcript(text, 5, 0.5 + number / 100))
 
 
-def make_slow(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> Listening:
+def make_slow(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, seconds: float = 1.0, **changes: Any
+) -> Listening:
     """A run in which bf16 is recorded as not faster than fp32, and fp32 is timed beside two clips of four."""
     monkeypatch.setattr(gate, "PAIRED_CLIPS", 2)
     plain = make_run(stored, clips)
     recorded = make_run(stored, clips, "changed")
-    judge(recorded, make_row(recorded, seconds=1.0))
+    judge(recorded, make_row(recorded, seconds=seconds))
     update.write(recorded, "2026-11-24")
     settings = replace(plain.settings, **changes)
     return Listening(settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
@@ -225,6 +228,13 @@ def test_a_row_recorded_as_not_faster_than_fp32_hears_a_part_of_the_clips(
     assert gate.judge_accuracy(run, row).word is Word.PASS  # and not STALE: the other clips were left out on purpose
     assert update.propose(run, row, "2026-11-24") is None  # a record of fewer clips is not to be had by accident
     assert list(gate.plan(run, [BF16, FP32])) == [("bf16-cpu", 4), ("fp32-cpu", 4)]
+
+
+@pytest.mark.parametrize(("seconds", "heard"), [(1.1, 2), (0.985, 2), (0.9, 4)])
+def test_faster_by_less_than_is_tolerated_is_not_faster(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, seconds: float, heard: int
+) -> None:
+    assert len(gate.clips_to_time(make_slow(stored, clips, monkeypatch, seconds), BF16).clips) == heard
 
 
 def test_it_hears_all_where_it_says_something_else_or_is_slower(

@@ -332,8 +332,8 @@ def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_i
     )
     assert [line.cells[1:3] for line in table.lines(found)] == [("0.139", "0.028"), ("0.139*", "0.028*")]
     assert list(table.remarks(found)) == [
-        "*: recorded as not faster than fp32, judged on the first 2 of 3 clips (WER of fp32 there: 0.600), where they "
-        "say what they said then: bnb-int8; --benchmark-disable hears all"
+        "*: recorded as hardly faster than fp32, judged on the first 2 of 3 clips (WER of fp32 there: 0.600), "
+        "where they say what they said then: bnb-int8; --benchmark-disable hears all"
     ]
 
 

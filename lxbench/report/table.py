@@ -172,8 +172,8 @@ def _shortened(results: Results, total: int) -> Iterator[str]:
     edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
     beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""
     yield (
-        f"*: recorded as not faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where they "
-        f"say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
+        f"*: recorded as hardly faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where "
+        f"they say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
     )
 
 
