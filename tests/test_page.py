@@ -287,6 +287,20 @@ def test_names_in_the_chart_stand_apart(tmp_path: Path, width: int) -> None:
 
 
 @browser
+def test_a_ruined_row_does_not_hide_where_the_others_spend_their_time(small: dict[str, Any], tmp_path: Path) -> None:
+    small["rows"][2] |= {"seconds": 12.3, "parts": {"features": 0.1, "encoder": 0.6, "decoder": 11.5, "rest": 0.1}}
+    said = opened(
+        written(small, tmp_path / "run"),
+        """
+        return { bars: document.querySelectorAll('#parts [aria-label="bar"] rect').length,
+          caption: document.getElementById("parts-caption").textContent };
+        """,
+        tmp_path,
+    )
+    assert said == {"bars": 2 * 4, "caption": " Beyond the chart: q (12.3 s)."}
+
+
+@browser
 def test_a_run_that_timed_nothing_has_no_charts_of_time(small: dict[str, Any], tmp_path: Path) -> None:
     rows = [{**each, "seconds": None, "ratio": None, "parts": None} for each in small["rows"]]
     said = opened(

@@ -131,8 +131,12 @@ function drawSeconds(width) {
 }
 
 function drawParts(width) {
-  const rows = data.rows.filter((row) => row.parts);
-  if (!rows.length) return null;
+  const timed = data.rows.filter((row) => row.parts);
+  if (!timed.length) return null;
+  const limit = 4 * d3.median(timed, (row) => row.mean); // one ruined row would make all others invisible
+  const rows = timed.filter((row) => row.mean <= limit);
+  const beyond = timed.filter((row) => row.mean > limit).map((row) => `${row.name} (${fixed(row.mean, 1)} s)`);
+  at("parts-caption").textContent = beyond.length ? ` Beyond the chart: ${beyond.join(", ")}.` : "";
   const kinds = Object.keys(rows[0].parts);
   const bars = rows.flatMap((row) => kinds.map((kind) => ({ ...row, kind, value: row.parts[kind] })));
   const say = (row) => `${row.name}\n` + kinds.map((kind) =>
