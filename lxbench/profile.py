@@ -68,7 +68,6 @@ def take(loaded: Loaded, audio: NDArray[np.float32], language: str, stem: Path) 
     with torch.inference_mode():
         features = extract(loaded, audio)
         hidden = encode(loaded, features)
-        decode(loaded, hidden, language)  # Compiled graphs may see the encoder's output on its own for the first time.
         return {
             "encoder": _profile(lambda: encode(loaded, features), loaded.model.device, Path(f"{stem}.encoder.json.gz")),
             "decoder": _profile(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lxbench import study
 from lxbench.report import table
 
-TITLE = "### lxbench:"  # .github/workflows/gate.yml finds its comment on a pull request by it.
+_TITLE = "### lxbench:"  # .github/workflows/gate.yml finds its comment on a pull request by it.
 _LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
 
 
@@ -19,7 +19,7 @@ def summary(results: table.Results) -> str:
     """
     corpus, harness = results["corpus"], results["harness"]
     head = [
-        f"{TITLE} {results['model']['name']} on {corpus['name']}, {results['device']}",
+        f"{_TITLE} {results['model']['name']} on {corpus['name']}, {results['device']}",
         "",
         f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {results['machine']['cpu']}, "
         f"{results['machine']['threads']} threads, torch {results['versions'].get('torch', '?')}; "

@@ -51,7 +51,7 @@ function drawSpeed(width) {
     + `${fixed(row.mean, 3)} s/audio\n${row.shown}`;
   const frame = (marks, x = {}, y = {}) => Plot.plot({
     width, height: Math.min(460, Math.max(320, width * 0.6)), marginLeft: 50, marginRight: 70, ...fx,
-    x: { label: "times as fast as fp32 →", grid: true, type: "log", ticks: 8, tickFormat: "~r", ...x },
+    x: { label: "times as fast as fp32 →", grid: true, type: "log", tickFormat: "~r", ...x },
     y: { label: "↑ WER", grid: true, zero: false, ...y },
     marks,
   });
