@@ -9,33 +9,52 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lxbench.corpus import CALIBRATION, SAMPLE_RATE, read_audio
 from lxbench.errors import StepError
+from lxbench.transcribe import prompt_for, window
 
 _clips: ContextVar[tuple[Path, ...]] = ContextVar("calibration clips", default=())
+_language: ContextVar[str] = ContextVar("their language", default="ru")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One calibration clip as a model hears it.
+
+    Attributes:
+        features: log-mel features, shape (1, mel bands, frames), padded to the model's window.
+        seconds: duration of the clip itself.
+    """
+
+    features: Any
+    seconds: float
 
 
 @contextmanager
-def clips(paths: Sequence[Path]) -> Iterator[None]:
-    """Give steps the audio files to calibrate on."""
-    token = _clips.set(tuple(paths))
+def clips(paths: Sequence[Path], language: str = "ru") -> Iterator[None]:
+    """Give steps the audio files to calibrate on, and the language spoken there."""
+    tokens = _clips.set(tuple(paths)), _language.set(language)
     try:
         yield
     finally:
-        _clips.reset(token)
+        _clips.reset(tokens[0])
+        _language.reset(tokens[1])
 
 
-def features(model: Any) -> list[Any]:
-    """Log-mel features of every calibration clip, on the model's device and in its type.
+def prompt(model: Any) -> dict[str, str]:
+    """What ``generate`` is told of the language of the calibration clips."""
+    return prompt_for(model, _language.get())
+
+
+def recordings(model: Any) -> Iterator[Recording]:
+    """Yield every calibration clip, on the model's device and in its type.
 
     Args:
-        model: a Whisper; its configuration says how many mel bands it wants.
-
-    Returns:
-        Tensors of shape (1, mel bands, frames), 30 s each.
+        model: a Whisper; its configuration says how many mel bands and positions it wants.
 
     Raises:
         StepError: no calibration clips were given.
@@ -49,9 +68,9 @@ def features(model: Any) -> list[Any]:
             command=f"nox -s bench-cpu -- --lx-calibration {CALIBRATION}",
         )
     extract = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
-    return [
-        extract(read_audio(path), sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features.to(
-            model.device, model.dtype
-        )
-        for path in _clips.get()
-    ]
+    for path in _clips.get():
+        audio = read_audio(path)
+        features = extract(
+            audio, sampling_rate=SAMPLE_RATE, max_length=window(model), return_tensors="pt"
+        ).input_features
+        yield Recording(features.to(model.device, model.dtype), len(audio) / SAMPLE_RATE)

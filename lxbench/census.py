@@ -40,6 +40,7 @@ class Census:
         size_mib: what the tensors of a saved state dict take on disk.
         compiled: what torch.compile will run: modules, and the decoding step.
         wrapped: modules whose ``forward`` or ``generate`` was replaced.
+        shapes: how many matrices of floats of each shape, such as ``2048x512``.
     """
 
     modules: dict[str, int]
@@ -49,6 +50,7 @@ class Census:
     size_mib: float
     compiled: int
     wrapped: int
+    shapes: dict[str, int]
 
     def changes(self, after: Census) -> list[str]:
         """Names of the counts that differ."""
@@ -77,6 +79,7 @@ def take(model: Any) -> Census:
         compiled=sum(module._compiled_call_impl is not None for module in modules)
         + (getattr(generation, "compile_config", None) is not None),
         wrapped=sum(not vars(module).keys().isdisjoint({"forward", "generate"}) for module in modules),
+        shapes=dict(sorted(Counter(_matrices(model)).items())),
     )
 
 
@@ -133,6 +136,12 @@ _TYPES = {
     "signed char": "int8",
     "unsigned char": "uint8",
 }
+
+
+def _matrices(model: Any) -> Iterator[str]:
+    for parameter in model.parameters():  # tied ones once
+        if parameter.ndim == 2 and parameter.is_floating_point():
+            yield "x".join(map(str, parameter.shape))
 
 
 def _class_name(module: Any) -> str:

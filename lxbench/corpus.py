@@ -21,7 +21,8 @@ from lxbench.errors import CorpusError
 
 EMBEDDED = "ivr-ru"
 CALIBRATION = "ivr-ru-calibration"
-_SHIPPED = (EMBEDDED, CALIBRATION)
+SELECTION = "ivr-ru-selection"
+_SHIPPED = (EMBEDDED, CALIBRATION, SELECTION)
 SAMPLE_RATE = 16_000
 MAX_SECONDS = 30.0
 _ORDER_SEED = 20260101  # Fixed for good: it decides which clips "the first N" are.

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lxbench import embedded
 from lxbench.errors import ModelError, UsageError
+from lxbench.transcribe import HOP, SAMPLE_RATE, window
 
 EMBEDDED = "embedded"
 
@@ -99,7 +101,12 @@ def load(folder: Path, device: str) -> Loaded:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # Files that are there load in a second.
-    model: Any = WhisperForConditionalGeneration.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    kind: Any = WhisperForConditionalGeneration
+    if "pruned" in json.loads((folder / "config.json").read_text("utf-8")):
+        from lxbench import pruned
+
+        kind = pruned.PrunedWhisper
+    model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     generation = model.generation_config
     loaded = Loaded(
         model.to(device).eval(),
@@ -110,6 +117,41 @@ def load(folder: Path, device: str) -> Loaded:
     )
     generation.suppress_tokens = generation.begin_suppress_tokens = None
     return loaded
+
+
+def save(loaded: Loaded, folder: Path) -> None:
+    """Write a model that steps have changed, with its tokenizer and feature extractor: a folder that ``resolve`` takes.
+
+    The suppressed tokens go back to the generation config, and the feature extractor pads to what the model hears.
+
+    Args:
+        loaded: a model of floats; quantized and compiled ones have forms of their own.
+        folder: where to; must not exist yet, and is there whole or not at all.
+
+    Raises:
+        FileExistsError: it exists.
+    """
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists; next: rm -r {folder}")
+    extractor = {
+        **loaded.feature_extractor.to_dict(),
+        "chunk_length": window(loaded.model) // SAMPLE_RATE,
+        "n_samples": window(loaded.model),
+        "nb_max_frames": window(loaded.model) // HOP,
+    }
+    generation = loaded.model.generation_config
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+        written = Path(name) / folder.name
+        generation.suppress_tokens = list(loaded.suppressed) or None
+        generation.begin_suppress_tokens = list(loaded.suppressed_first) or None
+        try:
+            loaded.model.save_pretrained(written)
+        finally:
+            generation.suppress_tokens = generation.begin_suppress_tokens = None
+        loaded.tokenizer.save_pretrained(written)
+        type(loaded.feature_extractor).from_dict(extractor).save_pretrained(written)
+        written.rename(folder)
 
 
 def _download(repo: str) -> Path:

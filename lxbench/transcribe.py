@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from lxbench.errors import CorpusError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from lxbench.models import Loaded
 
 SAMPLE_RATE = 16_000
+HOP = 160  # samples between two frames of features
 PARTS = ("features", "encoder", "decoder", "rest")
 
 
@@ -62,9 +65,27 @@ def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Tra
     return Transcript(text, sum(id not in special for id in ids), marks[-1] - marks[0], parts)
 
 
+def window(model: Any) -> int:
+    """Samples that a model hears at once: 30 s unless its positions were cut."""
+    return int(model.config.max_source_positions * 2 * HOP)  # The encoder halves the frames.
+
+
 def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
-    """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type."""
-    features = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_features
+    """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type.
+
+    Raises:
+        CorpusError: the clip is longer than what the model hears.
+    """
+    samples = window(loaded.model)
+    if len(audio) > samples:
+        raise CorpusError(
+            f"a clip of {len(audio) / SAMPLE_RATE:.1f} s for a model that hears {samples / SAMPLE_RATE:g} s",
+            expected="clips no longer than what the row keeps, see prune_positions in lxbench/variants.py",
+            command="nox -s bench-cpu -- -k 'not structured'",
+        )
+    features = loaded.feature_extractor(
+        audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt"
+    ).input_features
     features = features.to(loaded.model.device, loaded.model.dtype)
     synchronize(loaded.model.device)
     return features
@@ -85,7 +106,7 @@ def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
         num_beams=1,
         do_sample=False,
         return_timestamps=False,
-        **_prompt(loaded.model, language),
+        **prompt_for(loaded.model, language),
     )[0].tolist()
     return ids
 
@@ -120,7 +141,8 @@ def synchronize(device: Any) -> None:
         torch.cuda.synchronize(device)
 
 
-def _prompt(model: Any, language: str) -> dict[str, str]:
+def prompt_for(model: Any, language: str) -> dict[str, str]:
+    """What ``generate`` is told of the task."""
     # English-only checkpoints have no language tokens and refuse both arguments.
     if not getattr(model.generation_config, "is_multilingual", True):
         return {}

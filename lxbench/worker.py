@@ -236,7 +236,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
 
     torch.set_num_threads(job.threads)
     variant = ladder.find(ladder.load(job.variants), job.variant)
-    with calibration.clips(job.calibration):
+    with calibration.clips(job.calibration, job.language):
         loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
     connection.send(("built", bool(report.census["compiled"])))
     connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.

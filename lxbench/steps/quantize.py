@@ -52,7 +52,7 @@ def quantize_static(model: Any) -> Any:
         get_default_x86_inductor_quantization_config,
     )
 
-    encoder, features = model.model.encoder, calibration.features(model)
+    encoder, features = model.model.encoder, [clip.features for clip in calibration.recordings(model)]
     with torch.no_grad():
         exported = torch.export.export(encoder, (features[0],)).module()
         # Without VNNI the int8 product may overflow: one bit less, as the configuration advises.
