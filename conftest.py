@@ -174,8 +174,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         corpus.check_disjoint(observed, clips)
         source = models.resolve(chosen.model)
         models.check_language(source, chosen.language)
-        params = [item.callspec.params for item in benches if hasattr(item, "callspec")]
-        ids = list(dict.fromkeys(param["row"] for param in params if "row" in param))
+        deaf = ladder.too_short(_rows(config).values(), max(clip.seconds for clip in clips.clips))
+        ids = _without(session, benches, {row_id(variant, chosen.device): variant.elsewhere for variant in deaf})
         watcher = LiveProgress(config.stash[OUT])
         timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
         here = machine.describe(chosen.threads, chosen.device)
@@ -187,12 +187,30 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
+        run.absent += deaf
         wanted = [_rows(config)[id] for id in ids]
         update.check(run, wanted)
         watcher.plan(gate.plan(run, wanted))
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     if config.option.verbose <= 0:
         _terminal(config).showfspath = False
+
+
+def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> list[str]:
+    """Take the rows out of a run that cannot hear its clips; return the ids of the others."""
+
+    def row_of(item: pytest.Item) -> str:
+        return str(item.callspec.params.get("row", "")) if hasattr(item, "callspec") else ""
+
+    ids = list(dict.fromkeys(filter(None, map(row_of, benches))))
+    if ids and all(id in unfit for id in ids):
+        raise UsageError(
+            f"nothing is left to run: {'; '.join(f'{id} {unfit[id]}' for id in ids)}",
+            expected="a corpus of shorter clips, or other rows",
+            command="nox -s bench-cpu",
+        )
+    session.items[:] = [item for item in session.items if row_of(item) not in unfit]
+    return [id for id in ids if id not in unfit]
 
 
 def _chosen(config: pytest.Config) -> list[ladder.Variant]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lxbench.corpus import MAX_SECONDS
 from lxbench.errors import UsageError
 from lxbench.verdict import Tolerance
 
@@ -33,6 +34,7 @@ class Variant:
             ``census.kernels``.
         elsewhere: why it does not run on the other devices, in a few words for the table.
         clips: only the first so many clips of the corpus's fixed order; 0 for all.
+        hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
         study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
@@ -47,6 +49,7 @@ class Variant:
     runs: str = ""
     elsewhere: str = "not for this device"
     clips: int = 0
+    hears_s: float = MAX_SECONDS
     unusable: bool = False
     study: bool = False
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -56,6 +59,15 @@ class Variant:
     def same_work(self, other: Variant) -> bool:
         """Whether another row builds the same from the same step functions and hears the same clips."""
         return self.steps == other.steps and self.clips == other.clips
+
+
+def too_short(rows: Iterable[Variant], longest: float) -> list[Variant]:
+    """The rows that cannot hear the longest clip of a corpus, in seconds, each with that for its reason."""
+    return [
+        replace(row, elsewhere=f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s")
+        for row in rows
+        if row.hears_s < longest
+    ]
 
 
 def ladder(*variants: Variant) -> Ladder:

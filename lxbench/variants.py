@@ -4,6 +4,7 @@ import math
 
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
+from lxbench.steps.cut import low_rank, prune_ffn, prune_layers, prune_positions, prune_vocabulary
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import (
@@ -22,6 +23,10 @@ DYNAMIC = "quantized::linear_dynamic float32"
 CPU_ALONE = "its kernels are for CPUs"
 # One step in several rows: rows with the very same steps are measured once.
 PRUNE = prune_magnitude(0.81)
+# Shares were chosen on ivr-ru-selection, see docs/pruning.md.
+RUSSIAN = prune_vocabulary("CYRILLIC")
+HEARS_S = 20
+STRUCTURED = (prune_positions(HEARS_S), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), RUSSIAN)
 
 VARIANTS = ladder(
     Variant("fp32", ALL, (), "the model as loaded", runs="addmm float32"),
@@ -95,6 +100,49 @@ VARIANTS = ladder(
         clips=4,
         unusable=True,
         tolerance=NOISE,
+    ),
+    # Pruning that removes: smaller matrices, fitted on calibration clips.
+    Variant(
+        "prune-ffn",
+        ALL,
+        (prune_ffn((0.5, 0.5, 0.5, 0.75, 1)),),
+        "up to half of the encoder's neurons removed, less in the last layers",
+        runs="addmm float32",
+    ),
+    Variant(
+        "prune-layers",
+        ALL,
+        (prune_layers(decoder=1),),
+        "a decoder layer removed, the least there is: too much",
+        runs="addmm float32",
+        unusable=True,
+    ),
+    Variant("prune-lowrank", ALL, (low_rank(encoder=0.999),), "two thin matrices for one", runs="addmm float32"),
+    Variant("prune-vocab", ALL, (RUSSIAN,), "the tokens of Cyrillic text kept", runs="addmm float32"),
+    Variant(
+        "prune-structured",
+        ALL,
+        STRUCTURED,
+        "20 s heard, neurons and tokens removed",
+        runs="addmm float32",
+        hears_s=HEARS_S,
+    ),
+    Variant(
+        "prune-structured-bf16",
+        ALL,
+        (*STRUCTURED, cast("bfloat16")),
+        "the same in bfloat16",
+        runs="addmm bfloat16",
+        hears_s=HEARS_S,
+    ),
+    Variant(
+        "prune-structured-int8",
+        CPU,
+        (*STRUCTURED, quantize_dynamic),
+        "the same in dynamic int8",
+        runs=DYNAMIC,
+        elsewhere=CPU_ALONE,
+        hears_s=HEARS_S,
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

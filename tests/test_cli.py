@@ -17,7 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from lxbench import baselines, embedded
 from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
@@ -76,6 +78,22 @@ def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert "next: " in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == 4
+
+
+def test_rows_that_hear_less_than_the_longest_clip_stay_out(bench: Bench, tmp_path: Path) -> None:
+    folder = copy_clips(tmp_path / "long", 3)
+    clip = sorted(folder.glob("*.flac"))[0]
+    audio, rate = soundfile.read(clip)
+    soundfile.write(clip, np.resize(audio, 21 * rate), rate)
+    done = bench("--lx-corpus", folder, "-k", "[prune-structured-cpu]")
+    refused(done, "nothing is left to run: prune-structured-cpu hears 20 s, the longest clip has 21.0 s")
+    done = bench("--lx-corpus", folder, "--benchmark-disable", "-k", "[fp32-cpu] or [prune-structured-cpu]")
+    assert results(tmp_path)["absent"] == [
+        {"variant": "prune-structured", "why": "hears 20 s, the longest clip has 21.0 s"},
+        {"variant": "prune-structured-bf16", "why": "hears 20 s, the longest clip has 21.0 s"},
+        {"variant": "prune-structured-int8", "why": "hears 20 s, the longest clip has 21.0 s"},
+    ]
+    assert said(tmp_path) == {"fp32": "NEW"}
 
 
 def test_an_update_is_refused_where_ci_is_true(bench: Bench, tmp_path: Path) -> None:

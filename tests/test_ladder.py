@@ -31,7 +31,7 @@ def test_a_row_that_a_device_lacks_says_why() -> None:
 
 
 def test_the_study_knows_its_rows() -> None:
-    assert {variant.name for variant in VARIANTS} == study.ROWS
+    assert {variant.name for variant in VARIANTS} >= study.ROWS >= {row.name for row in VARIANTS if row.study}
 
 
 @pytest.mark.parametrize("name", ["FP16", "a b", "", "a_b", "a/b", "ф"])

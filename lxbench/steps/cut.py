@@ -55,7 +55,7 @@ def prune_ffn(encoder: Share = 1.0, decoder: Share = 1.0, importance: Importance
             _cut_neurons(_module(model, name), share, seen[f"{name}.fc2"], importance, fit)
         return _adopt(model)
 
-    step.__name__ = f"prune_ffn({_arguments(encoder=encoder, decoder=decoder)})"
+    step.__name__ = f"prune_ffn({_arguments(encoder=encoder, decoder=decoder)}{_manner(importance, fit)})"
     return step
 
 
@@ -95,7 +95,8 @@ def prune_heads(
             _cut_heads(_module(model, name), share, seen[f"{name}.out_proj"], importance, fit)
         return _adopt(model)
 
-    step.__name__ = f"prune_heads({_arguments(encoder=encoder, decoder=decoder, cross=cross)})"
+    shown = _arguments(encoder=encoder, decoder=decoder, cross=cross) + _manner(importance, fit)
+    step.__name__ = f"prune_heads({shown})"
     return step
 
 
@@ -118,7 +119,8 @@ def prune_layers(encoder: int = 0, decoder: int = 0, fit: bool = True) -> Step:
                 _cut_layer(model, part, index, fit)
         return _adopt(model)
 
-    step.__name__ = f"prune_layers({_arguments(encoder=encoder, decoder=decoder, whole=0)})"
+    shown = _arguments(encoder=encoder, decoder=decoder, whole=0) + _manner("energy", fit)
+    step.__name__ = f"prune_layers({shown})"
     return step
 
 
@@ -266,7 +268,7 @@ def _cut_layer(model: Any, part: str, index: int, fit: bool) -> None:
     if fit:
         fc2 = model.get_submodule(names[index - 1]).fc2
         seen = activations.contribution(model, f"{names[index - 1]}.fc2", names[index])
-        wide = torch.cat([fc2.weight, torch.eye(fc2.out_features, device=fc2.weight.device)], dim=1)
+        wide = torch.cat([fc2.weight, torch.eye(fc2.out_features).to(fc2.weight)], dim=1)
         kept = torch.arange(fc2.in_features, device=fc2.weight.device)
         fc2.weight.data, fc2.bias.data = removal.refit(wide, fc2.bias, seen, kept)
     layers = getattr(model.model, part).layers
@@ -367,6 +369,10 @@ def _checked(share: Share) -> tuple[float, ...]:
         if not 0 < one <= 1:
             raise ValueError(f"{one:g} is not a share of what stays, more than 0 and at most 1")
     return shares
+
+
+def _manner(importance: Importance, fit: bool) -> str:
+    return ("" if importance == "energy" else f", {importance}") + ("" if fit else ", not fitted")
 
 
 def _arguments(whole: float = 1.0, **shares: Any) -> str:

@@ -1,0 +1,1 @@
+"""How much may go before the words do: a sweep over shares."""
