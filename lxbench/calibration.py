@@ -15,7 +15,7 @@ from typing import Any
 
 from lxbench.corpus import CALIBRATION, SAMPLE_RATE, read_audio
 from lxbench.errors import StepError
-from lxbench.transcribe import prompt_for, window
+from lxbench.transcribe import features_for, prompt_for
 
 _clips: ContextVar[tuple[Path, ...]] = ContextVar("calibration clips", default=())
 _language: ContextVar[str] = ContextVar("their language", default="ru")
@@ -70,7 +70,4 @@ def recordings(model: Any) -> Iterator[Recording]:
     extract = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
     for path in _clips.get():
         audio = read_audio(path)
-        features = extract(
-            audio, sampling_rate=SAMPLE_RATE, max_length=window(model), return_tensors="pt"
-        ).input_features
-        yield Recording(features.to(model.device, model.dtype), len(audio) / SAMPLE_RATE)
+        yield Recording(features_for(model, extract, audio), len(audio) / SAMPLE_RATE)

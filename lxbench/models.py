@@ -15,7 +15,7 @@ from typing import Any
 
 from lxbench import embedded
 from lxbench.errors import ModelError, UsageError
-from lxbench.transcribe import HOP, SAMPLE_RATE, window
+from lxbench.transcribe import SAMPLE_RATE, window
 
 EMBEDDED = "embedded"
 
@@ -133,12 +133,7 @@ def save(loaded: Loaded, folder: Path) -> None:
     """
     if folder.exists():
         raise FileExistsError(f"{folder} exists; next: rm -r {folder}")
-    extractor = {
-        **loaded.feature_extractor.to_dict(),
-        "chunk_length": window(loaded.model) // SAMPLE_RATE,
-        "n_samples": window(loaded.model),
-        "nb_max_frames": window(loaded.model) // HOP,
-    }
+    extractor = {**loaded.feature_extractor.to_dict(), "chunk_length": window(loaded.model) // SAMPLE_RATE}
     generation = loaded.model.generation_config
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as name:

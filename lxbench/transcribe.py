@@ -70,6 +70,12 @@ def window(model: Any) -> int:
     return int(model.config.max_source_positions * 2 * HOP)  # The encoder halves the frames.
 
 
+def features_for(model: Any, extractor: Any, audio: NDArray[np.float32]) -> Any:
+    """Log-mel features of one clip, padded or cut to what a model hears, on its device and in its type."""
+    features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=window(model), return_tensors="pt").input_features
+    return features.to(model.device, model.dtype)
+
+
 def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
     """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type.
 
@@ -83,10 +89,7 @@ def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
             expected="clips no longer than what the row keeps, see prune_positions in lxbench/variants.py",
             command="nox -s bench-cpu -- -k 'not structured'",
         )
-    features = loaded.feature_extractor(
-        audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt"
-    ).input_features
-    features = features.to(loaded.model.device, loaded.model.dtype)
+    features = features_for(loaded.model, loaded.feature_extractor, audio)
     synchronize(loaded.model.device)
     return features
 

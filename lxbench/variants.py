@@ -4,7 +4,7 @@ import math
 
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
-from lxbench.steps.cut import low_rank, prune_ffn, prune_layers, prune_positions, prune_vocabulary
+from lxbench.steps.cut import low_rank, prune_ffn, prune_layers
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import (
@@ -15,6 +15,7 @@ from lxbench.steps.quantize import (
     torchao_a8w4,
     torchao_a8w8,
 )
+from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.verdict import Tolerance
 
 # What a destroyed model says is noise, and so is the time it takes: that it is caught is what is gated.

@@ -16,9 +16,10 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from lxbench import activations, calibration, census, corpus, embedded, models, pruned
 from lxbench.errors import CorpusError, StepError
 from lxbench.models import Loaded
-from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers, prune_positions, prune_vocabulary
+from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.precision import cast
 from lxbench.steps.quantize import quantize_dynamic
+from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.transcribe import extract, transcribe
 from tests.suite import CORPORA
 
@@ -277,6 +278,11 @@ def test_the_census_knows_the_shapes_of_matrices(fresh: Loaded) -> None:
 def test_a_share_is_more_than_0_and_at_most_1(step: Any, share: Any) -> None:
     with pytest.raises(ValueError, match="is not a share of what stays"):
         step(share)
+
+
+def test_hearing_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 s are nothing to hear"):
+        prune_positions(0)
 
 
 def test_cutting_after_something_replaced_the_linears_is_refused(fresh: Loaded) -> None:

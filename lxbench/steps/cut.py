@@ -4,14 +4,13 @@ Every step chooses on the calibration clips (``lxbench.activations``), removes, 
 said before (``lxbench.removal``). The result is a ``PrunedWhisper``. Cut first, then cast, quantize or compile.
 
 Torch-Pruning, the library for this, finds coupled layers by tracing a graph and removes along its channels. A Whisper's
-couplings are known, three per layer; its heads, the fit and the vocabulary would be ours in any case, and tracing
-``generate`` is what it cannot do. ``torch.nn.utils.prune`` masks and removes nothing, see ``lxbench.steps.prune``.
+couplings are known, three per layer; its heads and the fit would be ours in any case, and tracing ``generate`` is what
+it cannot do. ``torch.nn.utils.prune`` masks and removes nothing, see ``lxbench.steps.prune``.
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -161,57 +160,6 @@ def low_rank(encoder: float = 1.0, decoder: float = 1.0) -> Step:
     return step
 
 
-def prune_vocabulary(script: str) -> Step:
-    """Keep the tokens that a language's script needs, in the embedding and in ``proj_out``; ids stay as they are.
-
-    Whisper's tokens are pieces of UTF-8. Those stay that spell letters of the script, digits, punctuation and spaces,
-    with every single byte, by which any other text can still be spelled, and all special tokens.
-
-    Args:
-        script: how Unicode's names of its letters begin, such as ``CYRILLIC``.
-    """
-
-    def step(model: Any) -> Any:
-        import torch
-        from transformers import WhisperTokenizer
-
-        from lxbench import pruned
-
-        tokenizer = WhisperTokenizer.from_pretrained(model.name_or_path, local_files_only=True)
-        known, special = model.config.vocab_size, min(tokenizer.all_special_ids)
-        # What is added after the text's tokens is special: languages, tasks, timestamps.
-        pieces = tokenizer.convert_ids_to_tokens(list(range(special)))
-        texts = tokenizer.batch_decode([[id] for id in range(special)])
-        kept = [id for id in range(special) if len(pieces[id]) == 1 or _spells(texts[id], script)]
-        kept += range(special, known)
-        pruned.keep_tokens(model, torch.tensor(kept, device=model.device))
-        return _adopt(model)
-
-    step.__name__ = f"prune_vocabulary({script})"
-    return step
-
-
-def prune_positions(seconds: int) -> Step:
-    """Keep the first positions of the encoder: the model hears recordings of so many seconds, and no longer ones.
-
-    Whisper pads every clip to 30 s and encodes the padding. Its table of positions is a matrix like any other: with
-    fewer rows, every pass of the encoder and every look of the decoder at it has less to do. Longer clips are refused.
-
-    Args:
-        seconds: what is left of the 30; every Whisper has 50 positions a second.
-    """
-
-    def step(model: Any) -> Any:
-        positions = model.model.encoder.embed_positions
-        kept = min(seconds * 50, positions.num_embeddings)
-        positions.weight.data = positions.weight.data[:kept].clone()
-        positions.num_embeddings = model.config.max_source_positions = kept
-        return model
-
-    step.__name__ = f"prune_positions({seconds})"
-    return step
-
-
 def _cut_neurons(layer: Any, share: float, seen: Moments, importance: Importance, fit: bool) -> None:
     from lxbench import removal
 
@@ -311,18 +259,6 @@ def _shrink_inputs(linear: Any, kept: Any, seen: Moments | None) -> None:
     else:
         linear.weight.data, linear.bias.data = removal.refit(linear.weight.data, linear.bias.data, seen, kept)
     linear.in_features = len(kept)
-
-
-def _spells(text: str, script: str) -> bool:
-    """Whether a token is text of a script, digits, punctuation and spaces, or a single letter of ASCII."""
-
-    def belongs(letter: str) -> bool:
-        if letter.isalpha():
-            return unicodedata.name(letter, "").startswith(script)
-        # Marks and the punctuation of the East stand above the symbols; U+FFFD is a piece of another letter.
-        return ord(letter) < 0x3000 and not unicodedata.category(letter).startswith("M")
-
-    return all(map(belongs, text)) or (len(text.strip()) == 1 and text.isascii())
 
 
 def _adopt(model: Any) -> Any:

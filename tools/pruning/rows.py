@@ -6,7 +6,8 @@ nox -s bench-cpu -- --lx-variants tools/pruning/rows.py --lx-corpus ivr-ru-selec
 from __future__ import annotations
 
 from lxbench.ladder import CPU, Step, Variant
-from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers, prune_positions, prune_vocabulary
+from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
+from lxbench.steps.tables import prune_positions, prune_vocabulary
 
 
 def _row(name: str, step: Step, clips: int = 0) -> Variant:
