@@ -14,7 +14,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "tests"]
 
 # What reads saved runs, and needs no model.
-WITHOUT_TORCH = ("jinja2", "jiwer", "num2words", "numpy", "platformdirs", "rich", "scipy")
+WITHOUT_TORCH = ("jinja2", "jiwer", "num2words", "numpy", "platformdirs", "rich", "scipy", "whisper-normalizer")
 
 
 def install(session: nox.Session, extras: str = "embedded") -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from lxbench import card, census, known_failures, models
 from lxbench.errors import StepError
+from lxbench.families import Loaded
 from lxbench.ladder import Step, Variant
-from lxbench.models import Loaded
 from lxbench.transcribe import transcribe
 
 

@@ -28,6 +28,7 @@ from rich.text import Text
 
 from lxbench import baselines, results, settings
 from lxbench.baselines import Spread
+from lxbench.commands import SUITE, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
 from lxbench.stats import process_spread, timing_of
@@ -85,7 +86,7 @@ def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: it ended before anything was judged.
     """
-    command = [sys.executable, "-m", "pytest", "bench", *arguments, "--lx-results", str(folder)]
+    command = [sys.executable, "-m", "pytest", *SUITE, *arguments, "--lx-results", str(folder)]
     code = subprocess.run(command, check=False).returncode
     if code not in (0, 1):
         raise UsageError(
@@ -171,7 +172,7 @@ def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[A
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, measure, store, propose; return the exit code: 1 where baselines were written, 4 for wrong usage."""
-    parser = argparse.ArgumentParser("nox -s calibrate --", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(typed("nox -s calibrate --"), description=__doc__, allow_abbrev=False)
     parser.add_argument("--runs", type=int, default=10, help="how many runs, at least 3 (default: 10)")
     parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
     try:

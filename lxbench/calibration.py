@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lxbench.corpus import CALIBRATION, SAMPLE_RATE, read_audio
+from lxbench.audio import SAMPLE_RATE, read_audio
+from lxbench.corpus import CALIBRATION
 from lxbench.errors import StepError
-from lxbench.transcribe import features_for, prompt_for
+from lxbench.families.whisper import features_for, prompt_for
 
 _clips: ContextVar[tuple[Path, ...]] = ContextVar("calibration clips", default=())
 _language: ContextVar[str] = ContextVar("their language", default="ru")

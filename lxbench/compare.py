@@ -19,6 +19,7 @@ from rich.text import Text
 
 from lxbench import machine, results, verdict, verdict_speed
 from lxbench.baselines import Baseline, Speed, Spread, clip_from_json
+from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import table, terminal
 from lxbench.stats import Interval, change, timing_of
@@ -231,7 +232,7 @@ def seconds_lines(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the final table of B with its verdicts against A; return the exit code."""
-    parser = argparse.ArgumentParser("nox -s compare --", description=__doc__)
+    parser = argparse.ArgumentParser(typed("nox -s compare --"), description=__doc__)
     parser.add_argument("then", type=Path, help="the run that counts as accepted")
     parser.add_argument("now", type=Path, help="the run that is judged")
     try:

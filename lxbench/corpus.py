@@ -1,35 +1,35 @@
-"""Load clips: the embedded corpus, an audiofolder, or a NeMo manifest. Without torch.
+"""Load clips and check every one before anything is built. Without torch.
 
-Audio is read with soundfile: the ``Audio`` column of ``datasets`` would want torchcodec and FFmpeg.
+What is accepted as a corpus is in ``listing``, how audio is read in ``audio``.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import random
-from collections.abc import Callable, Iterator
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lxbench import audio, listing
+from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import CorpusError
 
 EMBEDDED = "ivr-ru"
 CALIBRATION = "ivr-ru-calibration"
 SELECTION = "ivr-ru-selection"
-_SHIPPED = (EMBEDDED, CALIBRATION, SELECTION)
-SAMPLE_RATE = 16_000
-MAX_SECONDS = 30.0
+SHIPPED = (EMBEDDED, CALIBRATION, SELECTION)
+MIN_SECONDS, MAX_SECONDS = 0.1, 30.0
+FULL_SCALE, MAX_CLIPPED = 0.9999, 0.01  # A share of samples: speech that is well recorded has none.
+TOLD = 5  # bad clips by name, where a run goes on without them
+MAX_LETTERS_A_SECOND = 60  # People speak 10 to 25.
 _ORDER_SEED = 20260101  # Fixed for good: it decides which clips "the first N" are.
-_EXPECTED = (
-    "the corpus 'ivr-ru', a folder with metadata.jsonl or metadata.csv (file_name, transcription), "
-    "or a .jsonl manifest (audio_filepath, text)"
-)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Clip:
         text: the reference, as written by people.
         seconds: duration of the audio.
         fingerprint: 16 hexadecimal digits over the samples and the text.
-        audio: 16 hexadecimal digits over the samples alone.
+        audio: 16 hexadecimal digits over the samples alone, as they were recorded.
     """
 
     id: str
@@ -55,14 +55,21 @@ class Clip:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A list of clips in the corpus's fixed shuffled order."""
+    """A list of clips in the corpus's fixed shuffled order.
+
+    Attributes:
+        name: as used in paths under ``baselines/``.
+        clips: those that can be used.
+        remarks: what people should know of it: clips that are resampled, clips that are left out.
+    """
 
     name: str
     clips: tuple[Clip, ...]
+    remarks: tuple[str, ...] = ()
 
     def first(self, count: int) -> Corpus:
         """The first so many clips; all for 0."""
-        return Corpus(self.name, self.clips[:count]) if count else self
+        return Corpus(self.name, self.clips[:count], self.remarks) if count else self
 
     @property
     def fingerprint(self) -> str:
@@ -70,42 +77,76 @@ class Corpus:
         return _digest("\n".join(f"{clip.id} {clip.fingerprint}" for clip in self.clips).encode())
 
 
-def load(spec: str, root: Path, limit: int = 0, texts: bool = True) -> Corpus:
+def load(
+    spec: str,
+    root: Path,
+    limit: int = 0,
+    texts: bool = True,
+    columns: listing.Columns = MappingProxyType({}),
+    skip_bad: bool = False,
+    tell: Callable[[int, int], None] | None = None,
+) -> Corpus:
     """Read a corpus and check every clip that will be used.
 
     Args:
-        spec: ``ivr-ru``, a folder or a manifest.
+        spec: see ``listing.EXPECTED``.
         root: the folder that holds the embedded corpora.
         limit: keep the first so many clips of the fixed order; 0 keeps all.
         texts: whether every clip must have a reference text.
+        columns: what the corpus calls ``audio``, ``text`` and ``id``.
+        skip_bad: go on without clips that cannot be used.
+        tell: told how many clips are checked, of how many.
 
     Raises:
-        CorpusError: it is not there, or clips are damaged, empty, silent, too long or without a text; the
-            message names every bad clip.
+        CorpusError: it is not there, none of its clips can be used, or one cannot and is not to be skipped; the
+            message names every bad one.
     """
-    path = root / spec if spec in _SHIPPED else Path(spec)
-    entries = list(_entries(path, spec))
-    if not entries:
-        raise CorpusError(f"corpus {spec} has no clips", expected=_EXPECTED, command=f"ls -l {path}")
-    order = sorted(entries, key=lambda entry: entry[0])
+    path = root / spec if spec in SHIPPED else Path(spec)
+    listed = list(listing.entries(path, spec, columns))
+    faults = [_told(entry, entry.fault) for entry in listed if entry.fault]
+    order = sorted((entry for entry in listed if not entry.fault), key=lambda entry: entry.id)
     random.Random(_ORDER_SEED).shuffle(order)
     chosen = order[:limit] if limit else order
     clips: list[Clip] = []
-    faults: list[str] = []
-    for id, file, text, where in chosen:
+    foreign: Counter[str] = Counter()
+    for number, entry in enumerate(chosen, 1):
         try:
-            if texts and not text.strip():
-                raise ValueError("empty reference text")
-            clips.append(_check(id, file, text))
+            clip, form = _check(entry, texts)
         except ValueError as error:
-            faults.append(f"{where}: {id}: {error}")
-    if faults:
+            faults.append(_told(entry, error))
+        else:
+            clips.append(clip)
+            foreign.update([form] if form else [])
+        if tell is not None:
+            tell(number, len(chosen))
+    count = len(chosen) + sum(bool(entry.fault) for entry in listed)
+    _refuse(spec, path, faults, count, texts, skip_bad and bool(clips))
+    return Corpus(_name(spec, path), tuple(clips), tuple(_remarks(foreign, faults, count)))
+
+
+def _told(entry: listing.Entry, fault: object) -> str:
+    return ": ".join(filter(None, (entry.where, entry.id, str(fault))))
+
+
+def _refuse(spec: str, path: Path, faults: Sequence[str], count: int, texts: bool, skip: bool) -> None:
+    if not count:
+        raise CorpusError(f"corpus {spec} has no clips", expected=listing.EXPECTED, command=f"ls -l {path}")
+    if faults and not skip:
         raise CorpusError(
-            f"{len(faults)} of {len(chosen)} clips of corpus {spec} cannot be used:\n    " + "\n    ".join(faults),
-            expected="readable audio of at most 30 s" + (" with a reference text for every clip" if texts else ""),
-            command=f"ls -l {path}  # mend or remove the clips above",
+            f"{len(faults)} of {count} clips of corpus {spec} cannot be used:\n    " + "\n    ".join(faults),
+            expected=f"readable audio of {MIN_SECONDS:g} to {MAX_SECONDS:.0f} s"
+            + (" with a reference text for every clip" if texts else ""),
+            command="nox -s bench-cpu -- --lx-skip-bad  # with the same options: goes on without them",
         )
-    return Corpus(spec if spec in _SHIPPED else _name(path), tuple(clips))
+
+
+def _remarks(foreign: Counter[str], faults: Sequence[str], count: int) -> Iterator[str]:
+    if foreign:
+        forms = ", ".join(f"{number} of {form}" for form, number in sorted(foreign.items()))
+        yield f"{foreign.total()} clips are resampled to 16 kHz mono: {forms}"
+    if faults:
+        more = f"; and {len(faults) - TOLD} more" if len(faults) > TOLD else ""
+        yield f"{len(faults)} of {count} clips are bad and left out: {'; '.join(faults[:TOLD])}{more}"
 
 
 def check_disjoint(calibration: Corpus, benchmark: Corpus) -> None:
@@ -138,122 +179,53 @@ def check_texts(corpus: Corpus, normalize: Callable[[str], str]) -> None:
         )
 
 
-def read_audio(path: Path) -> NDArray[np.float32]:
-    """Decode a file to mono samples in [-1, 1] at 16 kHz, shape (samples,).
+def _check(entry: listing.Entry, texts: bool) -> tuple[Clip, str]:
+    """Read and check one clip; return it, and how its audio differs from 16 kHz mono.
 
     Raises:
-        ValueError: unreadable, or of another rate or channel count.
+        ValueError: it cannot be used, and why.
     """
-    import soundfile
-
-    try:
-        audio, rate = soundfile.read(path, dtype="float32")
-    except (OSError, soundfile.SoundFileError) as error:
-        raise ValueError(f"unreadable audio: {error}") from None
-    if rate != SAMPLE_RATE or audio.ndim != 1:
-        channels = 1 if audio.ndim == 1 else audio.shape[1]
-        raise ValueError(f"{rate} Hz with {channels} channels, lxbench reads 16 kHz mono")
-    return np.asarray(audio, dtype=np.float32)
-
-
-_Entry = tuple[str, Path, str, str]
-
-
-def _entries(path: Path, spec: str) -> Iterator[_Entry]:
-    """Yield id, audio file, text and 'file:line' of every clip listed."""
-    if path.is_file() and path.suffix == ".jsonl":
-        yield from _rows(path, _json_lines, "audio_filepath", "text")
-    elif (path / "metadata.jsonl").is_file():
-        yield from _rows(path / "metadata.jsonl", _json_lines, "file_name", "transcription")
-    elif (path / "metadata.csv").is_file():
-        yield from _rows(path / "metadata.csv", _csv_lines, "file_name", "transcription")
-    else:
-        reason = f"no metadata.jsonl or metadata.csv in {path}" if path.is_dir() else f"no {path}"
-        raise CorpusError(
-            f"corpus {spec} is not there: {reason}",
-            expected=_EXPECTED,
-            command="nox -s bench-cpu  # with the embedded corpus",
-        )
-
-
-def _rows(
-    listing: Path,
-    read: Callable[[Path], Iterator[tuple[int, dict[str, str]]]],
-    file_key: str,
-    text_key: str,
-) -> Iterator[_Entry]:
-    seen: dict[str, int] = {}
-    for line, row in read(listing):
-        where = f"{listing.name}:{line}"
-        if not isinstance(row, dict) or not row.get(file_key):
-            raise CorpusError(
-                f"{listing}:{line}: no {file_key!r}",
-                expected=f"{file_key!r} and {text_key!r} on every line",
-                command=f"sed -n {line}p {listing}",
-            )
-        file = listing.parent / row[file_key]
-        id = str(Path(row[file_key]).with_suffix("").as_posix())
-        if id in seen:
-            raise CorpusError(
-                f"{listing}:{line}: clip {id} is listed twice, first on line {seen[id]}",
-                expected="every clip once",
-                command=f"sed -n '{seen[id]}p;{line}p' {listing}",
-            )
-        seen[id] = line
-        yield id, file, str(row.get(text_key) or ""), where
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except ValueError as error:
-                raise CorpusError(
-                    f"{path}:{number}: not JSON: {error}",
-                    expected="one JSON object on every line",
-                    command=f"sed -n {number}p {path}",
-                ) from None
-
-
-def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
-    for row in reader:
-        yield reader.line_num, row
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{path} is not UTF-8: {error}",
-            expected="a listing in UTF-8",
-            command=f"iconv -f cp1251 -t utf-8 {path} > utf8 && mv utf8 {path}",
-        ) from None
-
-
-def _check(id: str, path: Path, text: str) -> Clip:
+    if texts and not entry.text.strip():
+        raise ValueError("empty reference text")
+    path = entry.fetch()
     if not path.is_file():
         raise ValueError(f"no file {path}")
-    audio = read_audio(path)
-    seconds = len(audio) / SAMPLE_RATE
-    if not len(audio):
-        raise ValueError("empty audio")
-    if not np.isfinite(audio).all():
-        raise ValueError("audio with NaN or infinite samples")
-    if not audio.any():
-        raise ValueError("silent audio")
+    recorded, rate = audio.decode(path)
+    if complaint := _complaint(recorded, len(recorded) / rate):
+        raise ValueError(complaint)
+    seconds, channels = len(recorded) / rate, 1 if recorded.ndim == 1 else recorded.shape[1]
+    if texts and len(entry.text) > MAX_LETTERS_A_SECOND * seconds:
+        raise ValueError(f"{len(entry.text)} letters of text in {seconds:.1f} s of audio: nobody speaks so fast")
+    form = "" if rate == SAMPLE_RATE and channels == 1 else f"{rate} Hz, {channels} channel{'s' * (channels > 1)}"
+    samples = form.encode() + recorded.tobytes()
+    return Clip(entry.id, path, entry.text, seconds, _digest(samples + entry.text.encode()), _digest(samples)), form
+
+
+def _complaint(recorded: NDArray[np.float32], seconds: float) -> str:
+    """Why a recording cannot be used, empty if it can."""
+    if not len(recorded):
+        return "empty audio"
+    if not np.isfinite(recorded).all():
+        return "audio with NaN or infinite samples"
+    if not recorded.any():
+        return "silent audio"
+    if (share := float((np.abs(recorded) >= FULL_SCALE).mean())) > MAX_CLIPPED:
+        return f"clipped audio: {share:.0%} of the samples are at full scale"
+    if seconds < MIN_SECONDS:
+        return f"{seconds:.2f} s of audio, too short for a word"
     if seconds > MAX_SECONDS:
-        raise ValueError(f"{seconds:.1f} s of audio, more than the {MAX_SECONDS:.0f} s of one window")
-    samples = audio.tobytes()
-    return Clip(id, path, text, seconds, _digest(samples + text.encode()), _digest(samples))
+        return f"{seconds:.1f} s of audio, more than the {MAX_SECONDS:.0f} s of one window"
+    return ""
 
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:16]
 
 
-def _name(path: Path) -> str:
-    path = path.resolve()
-    return path.name if path.is_dir() else path.stem
+def _name(spec: str, path: Path) -> str:
+    """What a corpus is called in paths: its file or folder, with its split, or all of a hub id."""
+    if path.exists():
+        whole = path.resolve().name if path.is_dir() else path.resolve().stem
+    else:
+        whole = Path(spec).name if Path(spec.rpartition(":")[0]).exists() else spec
+    return re.sub(r"[^\w.+-]+", "-", whole)

@@ -1,5 +1,7 @@
 """Errors that a user can act on: what happened, what was expected, the next command to paste."""
 
+from lxbench.commands import typed
+
 
 class LxbenchError(Exception):
     """Anything lxbench refuses with a message meant for the person at the keyboard.
@@ -17,7 +19,7 @@ class LxbenchError(Exception):
         super().__init__(happened, expected, command)
 
     def __str__(self) -> str:
-        return f"{self.happened}\n  expected: {self.expected}\n  next: {self.command}"
+        return f"{self.happened}\n  expected: {self.expected}\n  next: {typed(self.command)}"
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, and these cross process borders.

@@ -21,6 +21,12 @@ Step = Callable[[Any], Any]
 Ladder = tuple["Variant", ...]
 
 
+def whisper_only(step: Step) -> Step:
+    """Mark a step that takes a Whisper apart: rows with it stay out of runs of other architectures."""
+    step.family = "whisper"  # type: ignore[attr-defined]
+    return step
+
+
 @dataclass(frozen=True)
 class Variant:
     """A row of the ladder.
@@ -34,6 +40,7 @@ class Variant:
             ``census.kernels``.
         elsewhere: why it does not run on the other devices, in a few words for the table.
         clips: only the first so many clips of the corpus's fixed order; 0 for all.
+        languages: Whisper's codes of those that it can write; empty for all.
         hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
         study: it runs in ``nox -s study`` alone.
@@ -49,6 +56,7 @@ class Variant:
     runs: str = ""
     elsewhere: str = "not for this device"
     clips: int = 0
+    languages: frozenset[str] = frozenset()
     hears_s: float = MAX_SECONDS
     unusable: bool = False
     study: bool = False
@@ -61,13 +69,26 @@ class Variant:
         return self.steps == other.steps and self.clips == other.clips
 
 
-def too_short(rows: Iterable[Variant], longest: float) -> list[Variant]:
-    """The rows that cannot hear the longest clip of a corpus, in seconds, each with that for its reason."""
-    return [
-        replace(row, elsewhere=f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s")
-        for row in rows
-        if row.hears_s < longest
-    ]
+def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -> list[Variant]:
+    """The rows that have no place in a run, each with that for its reason.
+
+    Args:
+        rows: of the ladder.
+        family: architecture of the model.
+        language: that is spoken.
+        longest: seconds of the longest clip.
+    """
+
+    def reason(row: Variant) -> str:
+        if any(getattr(step, "family", family) != family for step in row.steps):
+            return f"its steps take a Whisper apart, this is a {family}"
+        if row.languages and language not in row.languages:
+            return f"for {', '.join(sorted(row.languages))} alone"
+        if row.hears_s < longest:
+            return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
+        return ""
+
+    return [replace(row, elsewhere=why) for row in rows if (why := reason(row))]
 
 
 def ladder(*variants: Variant) -> Ladder:
@@ -103,14 +124,14 @@ def find(rows: Ladder, name: str) -> Variant:
     )
 
 
-def load(extra: Path | None = None) -> Ladder:
-    """Return the project's ladder, with the rows of a user's own file after it.
+def load(extra: str | None = None) -> Ladder:
+    """Return the project's ladder, with the rows of a user's own file or module after it.
 
     Args:
-        extra: a Python file that defines ``VARIANTS``, a sequence of ``Variant``.
+        extra: a Python file, or the name of a module, that defines ``VARIANTS``, a sequence of ``Variant``.
 
     Raises:
-        UsageError: the file is not there, fails, or has no usable ``VARIANTS``.
+        UsageError: it is not there, fails, or has no usable ``VARIANTS``.
     """
     from lxbench.variants import VARIANTS
 
@@ -121,12 +142,15 @@ def load(extra: Path | None = None) -> Ladder:
     except Exception as error:
         raise UsageError(
             f"--lx-variants {extra}: {type(error).__name__}: {error}",
-            expected="a Python file with VARIANTS = (Variant(...), ...), names not used before",
-            command=f"python {extra}",
+            expected="a Python file, or a module, with VARIANTS = (Variant(...), ...), names not used before",
+            command=f"python {extra}" if extra.endswith(".py") else f"python -c 'import {extra}'",
         ) from error
 
 
-def _rows_of(path: Path) -> tuple[Variant, ...]:
+def _rows_of(extra: str) -> tuple[Variant, ...]:
+    path = Path(extra)
+    if path.suffix != ".py" and not path.exists():
+        return tuple(importlib.import_module(extra).VARIANTS)
     spec = importlib.util.spec_from_file_location(f"lxbench_variants_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError("not a Python file")

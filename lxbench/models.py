@@ -11,13 +11,20 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from lxbench import embedded
+from lxbench import embedded, families
+from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import ModelError, UsageError
-from lxbench.transcribe import SAMPLE_RATE, window
+from lxbench.families import Loaded
+from lxbench.families.whisper import window
 
 EMBEDDED = "embedded"
+_EXPECTED = "a folder written by save_pretrained: config.json and *.safetensors of a Whisper or a Moonshine"
+_HUB = re.compile(r"[\w.-]+/[\w.-]+")
+# A repository may have its weights twice, in another type and as pickles: of these nothing is downloaded.
+_WANTED = ["model.safetensors", "model-*.safetensors", "*.json", "*.txt"]
+# What must be there beside the weights, any of each.
+_BESIDE = (("preprocessor_config.json", "processor_config.json"), ("tokenizer.json", "vocab.json"))
 
 
 @dataclass(frozen=True)
@@ -29,98 +36,68 @@ class ModelSource:
         name: the short name, as used in paths under ``baselines/``.
         folder: a folder that ``from_pretrained`` reads.
         fingerprint: sha256 over the weights and configuration, hexadecimal.
+        family: one of ``families.NAMES``.
     """
 
     spec: str
     name: str
     folder: Path
     fingerprint: str
+    family: str = "whisper"
 
 
-@dataclass
-class Loaded:
-    """A ``WhisperForConditionalGeneration`` with what turns audio into its input and its output into text.
-
-    The types are open: a step may return another module than it was given.
-
-    Attributes:
-        suppressed: tokens that are never generated.
-        suppressed_first: tokens that are not generated first.
-    """
-
-    model: Any
-    tokenizer: Any
-    feature_extractor: Any
-    suppressed: tuple[int, ...] = ()
-    suppressed_first: tuple[int, ...] = ()
-
-
-def resolve(spec: str) -> ModelSource:
+def resolve(spec: str, revision: str = "") -> ModelSource:
     """Find, check and fingerprint the model behind a SPEC.
 
+    Args:
+        spec: ``embedded``, a folder, or a hub id.
+        revision: branch, tag or commit of a hub id; empty for its main branch.
+
     Raises:
-        ModelError: nothing there, not a Whisper, damaged weights, or weights in a pickle.
+        ModelError: nothing there, no speech recogniser that is known, damaged weights, or weights in a pickle.
+        UsageError: a revision of something that has none.
     """
+    path = Path(spec)
+    on_hub = spec != EMBEDDED and not path.exists() and _HUB.fullmatch(spec) is not None
+    if revision and not on_hub:
+        raise UsageError(
+            f"--lx-revision {revision!r} with model {spec}, which is not a hub id",
+            expected="a hub id such as openai/whisper-large-v3, or no revision",
+            command=f"nox -s bench-cpu -- --lx-model {spec}",
+        )
     if spec == EMBEDDED:
         return ModelSource(spec, embedded.NAME, embedded.restore(), embedded.SHA256)
-    path = Path(spec)
-    folder = path if path.exists() or not re.fullmatch(r"[\w.-]+/[\w.-]+", spec) else _download(spec)
-    name = re.sub(r"[^a-z0-9.+-]+", "-", (path.resolve().name if folder is path else spec).lower())
-    return ModelSource(spec, name, folder, _check_folder(folder, spec))
+    folder = _download(spec, revision) if on_hub else path
+    name = re.sub(r"[^a-z0-9.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
+    return ModelSource(spec, name, folder, _check_folder(folder, spec), _kind(folder))
 
 
 def check_language(source: ModelSource, language: str) -> None:
-    """Refuse a language that a multilingual model has no token for.
+    """Refuse a language that a model does not know, and a multilingual model that does not know its own.
 
     Raises:
-        UsageError: the model's generation config lists its languages, and this one is not among them.
+        UsageError: it is not among the model's languages.
+        ModelError: see ``Family.languages``.
     """
-    config = source.folder / "generation_config.json"
-    known = json.loads(config.read_text("utf-8")).get("lang_to_id") if config.is_file() else None
-    if known and f"<|{language}|>" not in known:
-        codes = ", ".join(sorted(name.strip("<|>") for name in known))
+    known = families.find(source.family).languages(source.folder)
+    if known is not None and language not in known:
         raise UsageError(
             f"--lx-language {language!r} is not a language of model {source.spec}",
-            expected=f"one of {codes}",
-            command="nox -s bench-cpu -- --lx-language ru",
+            expected=f"one of {', '.join(known)}",
+            command=f"nox -s bench-cpu -- --lx-language {'ru' if 'ru' in known else known[0]}",
         )
 
 
 def load(folder: Path, device: str) -> Loaded:
-    """Load a resolved model in float32 on a device, ready for inference.
-
-    The suppressed tokens move from the generation config to ``Loaded``: ``transcribe`` applies them as a mask, where
-    ``generate`` would sort them into the whole vocabulary for every token.
-    """
-    import torch
-    from transformers import (
-        WhisperFeatureExtractor,
-        WhisperForConditionalGeneration,
-        WhisperTokenizer,
-    )
+    """Load a resolved model in float32 on a device, ready for inference."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # Files that are there load in a second.
-    kind: Any = WhisperForConditionalGeneration
-    if "pruned" in json.loads((folder / "config.json").read_text("utf-8")):
-        from lxbench import pruned
-
-        kind = pruned.PrunedWhisper
-    model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
-    generation = model.generation_config
-    loaded = Loaded(
-        model.to(device).eval(),
-        WhisperTokenizer.from_pretrained(folder, local_files_only=True),
-        WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True),
-        tuple(generation.suppress_tokens or ()),
-        tuple(generation.begin_suppress_tokens or ()),
-    )
-    generation.suppress_tokens = generation.begin_suppress_tokens = None
-    return loaded
+    return families.find(_kind(folder)).load(folder, device)
 
 
 def save(loaded: Loaded, folder: Path) -> None:
-    """Write a model that steps have changed, with its tokenizer and feature extractor: a folder that ``resolve`` takes.
+    """Write a Whisper that steps have changed, with what belongs to it: a folder that ``resolve`` takes.
 
     The suppressed tokens go back to the generation config, and the feature extractor pads to what the model hears.
 
@@ -149,39 +126,67 @@ def save(loaded: Loaded, folder: Path) -> None:
         written.rename(folder)
 
 
-def _download(repo: str) -> Path:
+def _download(repo: str, revision: str) -> Path:
+    """The folder of a repository in the hub's cache; what is there already is not asked for again."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repo, allow_patterns=["*.safetensors", "*.json", "*.txt"]))
+        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=_WANTED))
     except Exception as error:
+        named = f"{repo} at {revision}" if revision else repo
         raise ModelError(
-            f"model {repo} could not be had from the hub: {type(error).__name__}: {error}",
+            f"model {named} could not be had from the hub: {type(error).__name__}: {error}",
             expected="a folder with config.json, or a hub id that this machine can reach or has cached",
-            command=f"hf download {repo}",
+            command=f"hf download {repo}" + (f" --revision {revision}" if revision else ""),
         ) from error
 
 
 def _check_folder(folder: Path, spec: str) -> str:
     """Refuse what cannot be loaded, before any long work; return the fingerprint."""
-    expected = "a folder written by save_pretrained: config.json and *.safetensors of a Whisper"
-    command = f"ls -l {folder}"
+
+    def refused(why: str, expected: str = _EXPECTED, command: str = f"ls -l {folder}") -> ModelError:
+        return ModelError(f"model {spec}{why}", expected=expected, command=command)
+
     config = folder / "config.json"
     if not config.is_file():
-        raise ModelError(f"model {spec}: no {config}", expected=expected, command=command)
+        raise refused(f": no {config}")
     try:
         kind = json.loads(config.read_text("utf-8")).get("model_type")
     except ValueError as error:
-        raise ModelError(f"model {spec}: {config} is not JSON: {error}", expected=expected, command=command) from None
-    if kind != "whisper":
-        raise ModelError(f"model {spec} is a {kind!r} model, not a Whisper", expected=expected, command=command)
-    weights = sorted(folder.glob("*.safetensors"))
+        raise refused(f": {config} is not JSON: {error}") from None
+    if kind not in families.NAMES:
+        raise refused(f" is a {kind!r} model, not a Whisper or a Moonshine")
+    weights = _weights(folder)
+    if lacking := [file.name for file in weights if not file.is_file()]:
+        raise refused(f": {len(lacking)} of the {len(weights)} files of its weights are missing: {', '.join(lacking)}")
     if not weights:
-        raise ModelError(f"model {spec}: no weights in {folder}", expected=expected, command=command)
+        pickled = sorted(file.name for file in folder.glob("*.bin"))
+        told = f", only pickles, which can run code: {', '.join(pickled)}" if pickled else ""
+        raise refused(f": no weights in {folder}" + told)
     for file in weights:
         _check_safetensors(file)
+    if lacking := [" or ".join(names) for names in _BESIDE if not any((folder / name).is_file() for name in names)]:
+        raise refused(
+            f": no {' and no '.join(lacking)} in {folder}",
+            expected="the tokenizer and the feature extractor beside the weights",
+            command='python -c "from transformers import WhisperProcessor as P; '
+            f"P.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"  # of the model it was made from",
+        )
     extra = [config, folder / "generation_config.json"]
     return embedded.sha256(*weights, *(file for file in extra if file.exists()))
+
+
+def _kind(folder: Path) -> str:
+    """The architecture's name, as transformers has it."""
+    return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
+
+
+def _weights(folder: Path) -> list[Path]:
+    """The files that ``from_pretrained`` reads: one, or those that an index lists."""
+    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if whole.is_file() or not index.is_file():
+        return [whole] * whole.is_file()
+    return [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]
 
 
 def _check_safetensors(file: Path) -> None:

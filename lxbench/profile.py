@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lxbench.transcribe import decode, encode, extract
+from lxbench.transcribe import synchronize
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lxbench.models import Loaded
+    from lxbench.families import Loaded
 
 TOP = 20
 _COMPILED = re.compile(r"## Call CompiledFxGraph \w+ ##")
@@ -66,14 +66,14 @@ def take(loaded: Loaded, audio: NDArray[np.float32], language: str, stem: Path) 
 
     stem.parent.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode():
-        features = extract(loaded, audio)
-        hidden = encode(loaded, features)
-        return {
-            "encoder": _profile(lambda: encode(loaded, features), loaded.model.device, Path(f"{stem}.encoder.json.gz")),
-            "decoder": _profile(
-                lambda: decode(loaded, hidden, language), loaded.model.device, Path(f"{stem}.decoder.json.gz")
-            ),
+        family, device = loaded.family, loaded.model.device
+        features = family.extract(loaded, audio)
+        hidden = family.encode(loaded, features)
+        parts = {
+            "encoder": lambda: family.encode(loaded, features),
+            "decoder": lambda: family.decode(loaded, hidden, language),
         }
+        return {name: _profile(call, device, Path(f"{stem}.{name}.json.gz")) for name, call in parts.items()}
 
 
 def _profile(call: Callable[[], object], device: Any, trace: Path) -> Profile:
@@ -82,6 +82,7 @@ def _profile(call: Callable[[], object], device: Any, trace: Path) -> Profile:
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device.type == "cuda" else [])
     with profile(activities=activities) as profiler:
         call()
+        synchronize(device)
     profiler.export_chrome_trace(str(trace))
     averages = profiler.key_averages()
     on_cuda = device.type == "cuda"

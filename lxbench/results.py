@@ -39,7 +39,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
         "interrupted": interrupted,
         "device": run.settings.device,
         "language": run.settings.language,
-        "normalizer": score.normalizer_for(run.settings.language).name,
+        "normalizer": run.normalizer.name,
         "model": {
             "spec": run.source.spec,
             "name": run.source.name,

@@ -49,6 +49,7 @@ class Run:
         comparisons: how many rows will be timed against a baseline: what the run's false alarms are shared by.
 
     Attributes:
+        normalizer: what references and transcripts go through before they are compared.
         rows: what was measured, in order.
         reference_said: what fp32 said in this run, by clip id.
         absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
@@ -73,10 +74,11 @@ class Run:
         self.settings, self.source, self.corpus, self.calibration = settings, source, corpus, calibration
         self.ladder, self.folder, self.watcher = rows, folder, watcher
         self.machine, self.saved, self.comparisons = here, saved, comparisons
+        self.normalizer = score.normalizer_for(settings.language, settings.normalizer)
         self.rows: list[Row] = []
         self.reference_said: dict[str, Transcript] = {}
         self.absent: list[Variant] = []
-        self.notes: list[str] = []
+        self.notes = [*corpus.remarks, *(f"calibration: {remark}" for remark in calibration.remarks)]
         self.orphans: list[Path] = []
         self.budget = Budget()
         self._reference: Worker | None = None
@@ -94,9 +96,8 @@ class Run:
 
         A row of the same steps as one that this run has measured takes that measurement over.
         """
-        normalizer = score.normalizer_for(self.settings.language)
         corpus = self.corpus.first(variant.clips)
-        row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, normalizer)
+        row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, self.normalizer)
         twin = next((other for other in self.rows if other.complete and _same_work(row, other)), None)
         self.rows.append(row)
         try:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import version
 from itertools import zip_longest
 
 import jiwer
+
+AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -109,9 +112,24 @@ def align(reference: str, hypothesis: str, width: int = 10_000) -> list[tuple[st
     return [(top.rstrip(), bottom.rstrip()) for top, bottom in lines]
 
 
-def normalizer_for(language: str) -> Normalizer:
-    """The normaliser of a language: ``russian`` for ru, ``basic`` for the rest."""
-    return RUSSIAN if language == "ru" else BASIC
+def normalizer_for(language: str, wanted: str = AUTO) -> Normalizer:
+    """The normaliser of a language, ``basic`` where it has none of its own, or the one that is wanted.
+
+    Args:
+        language: Whisper's code, such as ``ru``.
+        wanted: ``auto`` or a key of ``NORMALIZERS``.
+    """
+    return NORMALIZERS[_OF_LANGUAGE.get(language, "basic") if wanted == AUTO else wanted]()
+
+
+def normalizer_named(name: str) -> Normalizer:
+    """The normaliser that results were made with, by the name that stands in them; of the version that is here."""
+    return NORMALIZERS[name.partition("/")[0]]()
+
+
+def as_it_is(text: str) -> str:
+    """Single spaces and nothing else."""
+    return " ".join(text.split())
 
 
 def basic(text: str) -> str:
@@ -154,5 +172,18 @@ def _words(digits: str) -> str:
         return " ".join(str(num2words(int(digit), lang="ru")) for digit in digits)
 
 
-BASIC = Normalizer("basic/1", basic)
-RUSSIAN = Normalizer("russian/1", russian)
+@cache
+def english() -> Normalizer:
+    """Whisper's own for English: contractions, spellings, numbers (Radford et al. 2022, appendix C)."""
+    from whisper_normalizer.english import EnglishTextNormalizer
+
+    return Normalizer(f"english/whisper-normalizer-{version('whisper-normalizer')}", EnglishTextNormalizer())
+
+
+NORMALIZERS: Mapping[str, Callable[[], Normalizer]] = {
+    "russian": lambda: Normalizer("russian/1", russian),
+    "english": english,
+    "basic": lambda: Normalizer("basic/1", basic),
+    "none": lambda: Normalizer("none/1", as_it_is),
+}
+_OF_LANGUAGE = {"ru": "russian", "en": "english"}

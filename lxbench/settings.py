@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxbench.corpus import CALIBRATION
 from lxbench.errors import UsageError
+from lxbench.listing import KNOWN
+from lxbench.score import AUTO, NORMALIZERS
 
 DEVICES = ("auto", "cpu", "cuda")
 UPDATES = ("new", "changed", "prune")
@@ -29,11 +31,15 @@ class Settings:
         baselines: the folder of stored baselines.
         update: which baselines this run may write or delete.
         results: where every run leaves its folder.
-        variants: a Python file with further rows, or None.
+        variants: a Python file or module with further rows, or None.
         profile: whether every row is profiled.
         study: whether the rows of the study are run, and its tables written.
         timing: whether latency is measured (not ``--benchmark-disable``).
         threads: compute threads of every worker.
+        revision: branch, tag or commit of a model on the hub; empty for its main branch.
+        columns: what the corpus calls ``audio``, ``text`` and ``id``, where it has names of its own.
+        normalizer: ``auto`` for that of the language, or a key of ``score.NORMALIZERS``.
+        skip_bad: whether a run goes on without the clips that cannot be used.
     """
 
     device: str
@@ -45,11 +51,15 @@ class Settings:
     update: frozenset[str]
     results: Path
     calibration: str = CALIBRATION
-    variants: Path | None = None
+    variants: str | None = None
     profile: bool = False
     study: bool = False
     timing: bool = True
     threads: int = 1
+    revision: str = ""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    normalizer: str = AUTO
+    skip_bad: bool = False
 
 
 def parse_clips(text: str) -> int:
@@ -96,6 +106,38 @@ def parse_update(text: str, environ: Mapping[str, str], timing: bool) -> frozens
             command=f"nox -s baselines -- --lx-update {text}",
         )
     return words
+
+
+def parse_columns(text: str) -> Mapping[str, str]:
+    """Parse ``--lx-columns``: ``audio=wav,text=said``.
+
+    Raises:
+        UsageError: not pairs, a role that there is not, or one twice.
+    """
+    pairs = [item.partition("=") for item in text.split(",")] if text else []
+    found = {role: name for role, _, name in pairs}
+    if len(found) < len(pairs) or not found.keys() <= KNOWN.keys() or not all(found.values()):
+        raise UsageError(
+            f"--lx-columns {text!r} does not say which column is what",
+            expected=f"one or more of {','.join(f'{role}=NAME' for role in KNOWN)}",
+            command="nox -s bench-cpu -- --lx-columns audio=wav,text=sentence",
+        )
+    return found
+
+
+def parse_normalizer(text: str) -> str:
+    """Parse ``--lx-normalizer``.
+
+    Raises:
+        UsageError: there is no such normaliser.
+    """
+    if text not in (names := (AUTO, *NORMALIZERS)):
+        raise UsageError(
+            f"--lx-normalizer {text!r} is not a normaliser",
+            expected=f"one of {', '.join(names)}",
+            command="nox -s bench-cpu -- --lx-normalizer basic",
+        )
+    return text
 
 
 def pick_device(wanted: str) -> str:

@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import calibration, ladder, noise, profile
+from lxbench.audio import read_audio
 from lxbench.build import BuildReport, build, warm_up
-from lxbench.corpus import Clip, read_audio
+from lxbench.corpus import Clip
 from lxbench.errors import LxbenchError
 from lxbench.profile import Profile
 from lxbench.transcribe import Transcript, transcribe
@@ -45,7 +46,7 @@ class Job:
     """All a worker needs to know; only plain values, they cross a process border."""
 
     variant: str
-    variants: Path | None
+    variants: str | None
     folder: Path
     device: str
     threads: int

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lxbench import embedded, models
-from lxbench.models import Loaded
+from lxbench.families import Loaded
 from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
 
 

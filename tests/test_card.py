@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lxbench import card
-from lxbench.models import Loaded
+from lxbench.families import Loaded
 
 
 def test_equal_layers_are_folded_and_every_part_is_counted(loaded: Loaded) -> None:

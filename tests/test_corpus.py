@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from lxbench import corpus, score
+from lxbench.audio import read_audio
 from lxbench.errors import CorpusError
 from tests.suite import CORPORA
 
@@ -59,7 +62,7 @@ def test_the_same_clips_read_from_csv_and_from_a_manifest(small_corpus: Path) ->
 def test_fingerprints_follow_audio_text_and_order(small_corpus: Path) -> None:
     before = corpus.load(str(small_corpus), CORPORA)
     clip = before.clips[0]
-    audio = corpus.read_audio(clip.path).copy()
+    audio = read_audio(clip.path).copy()
     audio[100] += 0.25
     soundfile.write(clip.path, audio, 16_000)
     after = corpus.load(str(small_corpus), CORPORA)
@@ -70,15 +73,16 @@ def test_fingerprints_follow_audio_text_and_order(small_corpus: Path) -> None:
 def broken(folder: Path, kind: str) -> None:
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
     file = folder / rows[0]["file_name"]
-    speech = corpus.read_audio(file)
+    speech = read_audio(file)
     changes = {
         "corrupt": lambda: file.write_bytes(file.read_bytes()[:50] + b"\xff" * 100),
         "not audio": lambda: file.write_text("hello"),
         "gone": file.unlink,
         "empty": lambda: soundfile.write(file, np.zeros(0), 16_000, format="WAV"),
         "silent": lambda: soundfile.write(file, np.zeros(16_000), 16_000),
-        "8 kHz": lambda: soundfile.write(file, speech[::2], 8_000),
-        "stereo": lambda: soundfile.write(file, np.stack([speech, speech], 1), 16_000),
+        "clipped": lambda: soundfile.write(file, np.clip(speech * 40, -1, 1), 16_000),
+        "click": lambda: soundfile.write(file, speech[:800], 16_000),
+        "endless text": lambda: rows[0].update(transcription="раз " * 500),
         "long": lambda: soundfile.write(file, np.resize(speech, 31 * 16_000), 16_000),
         "NaN": lambda: soundfile.write(file, np.full(16_000, np.nan, "float32"), 16_000, "FLOAT", format="WAV"),
         "no text": lambda: rows[0].update(transcription=" "),
@@ -95,8 +99,9 @@ def broken(folder: Path, kind: str) -> None:
         ("gone", "no file"),
         ("empty", "empty audio"),
         ("silent", "silent audio"),
-        ("8 kHz", "8000 Hz with 1 channels, lxbench reads 16 kHz mono"),
-        ("stereo", "16000 Hz with 2 channels"),
+        ("clipped", "clipped audio: [0-9]+% of the samples are at full scale"),
+        ("click", "0.05 s of audio, too short for a word"),
+        ("endless text", "2000 letters of text in .* nobody speaks so fast"),
         ("long", "31.0 s of audio, more than the 30 s of one window"),
         ("NaN", "NaN or infinite samples"),
         ("no text", "empty reference text"),
@@ -117,19 +122,38 @@ def test_all_bad_clips_are_reported_at_once(small_corpus: Path) -> None:
         corpus.load(str(small_corpus), CORPORA)
 
 
+def test_bad_clips_are_left_out_where_that_is_wanted_and_said(small_corpus: Path) -> None:
+    broken(small_corpus, "silent")
+    with pytest.raises(CorpusError, match="next: nox -s bench-cpu -- --lx-skip-bad"):
+        corpus.load(str(small_corpus), CORPORA)
+    left = corpus.load(str(small_corpus), CORPORA, skip_bad=True)
+    assert len(left.clips) == 2
+    assert left.remarks[0].startswith("1 of 3 clips are bad and left out: metadata.jsonl:1: ")
+    for file in small_corpus.glob("*.flac"):
+        file.write_bytes(b"nothing")
+    with pytest.raises(CorpusError, match="3 of 3 clips"):
+        corpus.load(str(small_corpus), CORPORA, skip_bad=True)
+
+
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("lines", "message"),
     [
-        ("{", "not JSON"),
-        ('{"text": "раз"}', "no 'file_name'"),
-        ("[]", "no 'file_name'"),
-        ('{"file_name": "conf-x.flac"}\n{"file_name": "conf-x.wav"}', "listed twice, first on line 1"),
+        (["{"], r"metadata\.jsonl:4: not JSON"),
+        (['{"text": "раз"}'], r"metadata\.jsonl:4: no 'file_name'"),
+        (['{"file_name": "", "transcription": "раз"}'], r"metadata\.jsonl:4: no 'file_name'"),
+        (["[]"], r"metadata\.jsonl:4: not a JSON object"),
+        (
+            ['{"file_name": "x.flac", "transcription": "раз"}', '{"file_name": "x.wav", "transcription": "раз"}'],
+            r"metadata\.jsonl:5: x: listed twice, first in metadata\.jsonl:4",
+        ),
     ],
 )
-def test_a_bad_listing_is_refused(small_corpus: Path, line: str, message: str) -> None:
-    (small_corpus / "metadata.jsonl").write_text(line, "utf-8")
+def test_a_bad_line_is_one_of_the_bad_clips(small_corpus: Path, lines: list[str], message: str) -> None:
+    with (small_corpus / "metadata.jsonl").open("a", encoding="utf-8") as listing:
+        listing.write("\n".join(lines))
     with pytest.raises(CorpusError, match=message):
         corpus.load(str(small_corpus), CORPORA)
+    assert len(corpus.load(str(small_corpus), CORPORA, skip_bad=True).clips) == 3
 
 
 def test_a_listing_in_another_encoding_is_refused_and_a_mark_is_not(small_corpus: Path) -> None:
@@ -156,7 +180,7 @@ def test_a_reference_without_words_is_refused(small_corpus: Path) -> None:
 def test_a_missing_corpus_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"corpus nowhere is not there: no nowhere"):
         corpus.load("nowhere", CORPORA)
-    with pytest.raises(CorpusError, match=r"no metadata\.jsonl or metadata\.csv in"):
+    with pytest.raises(CorpusError, match=r"no metadata\.jsonl or metadata\.csv, parquet files or data set in"):
         corpus.load(str(tmp_path), CORPORA)
 
 
@@ -193,3 +217,169 @@ def test_no_recording_is_in_two_of_the_shipped_corpora() -> None:
     corpus.check_disjoint(*others)
     with pytest.raises(CorpusError, match="2 clips of the calibration corpus ivr-ru are in the benchmark corpus"):
         corpus.check_disjoint(benchmark.first(2), benchmark)
+
+
+# --- other rates, other files ------------------------------------------------------------------------------
+
+
+def test_other_rates_and_channels_are_resampled_and_said_once(small_corpus: Path) -> None:
+    rows = [json.loads(line) for line in (small_corpus / "metadata.jsonl").read_text("utf-8").splitlines()]
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(2 * 44_100) / 44_100, dtype=np.float32) / 2
+    soundfile.write(small_corpus / rows[0]["file_name"], tone, 44_100)
+    soundfile.write(small_corpus / rows[1]["file_name"], np.stack([tone, 0 * tone], 1), 44_100)
+    loaded = corpus.load(str(small_corpus), CORPORA)
+    assert loaded.remarks == (
+        "2 clips are resampled to 16 kHz mono: 1 of 44100 Hz, 1 channel, 1 of 44100 Hz, 2 channels",
+    )
+    heard = {clip.path.name: read_audio(clip.path) for clip in loaded.clips}
+    wanted = np.sin(2 * np.pi * 1_000 * np.arange(2 * 16_000) / 16_000) / 2
+    for row, share in ((rows[0], 1), (rows[1], 0.5)):
+        inner = slice(400, -400)  # A filter needs something on both sides.
+        assert heard[row["file_name"]].shape == wanted.shape
+        assert heard[row["file_name"]][inner] == pytest.approx(share * wanted[inner], abs=2e-3)
+
+
+@pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("ogg", "VORBIS"), ("opus", "OPUS"), ("mp3", None)])
+def test_formats_that_people_have_are_read(small_corpus: Path, suffix: str, subtype: str | None) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
+    speech = [read_audio(small_corpus / row["file_name"]) for row in rows]
+    for row, samples in zip(rows, speech, strict=True):
+        row["file_name"] = str(Path(row["file_name"]).with_suffix(f".{suffix}"))
+        kind = "OGG" if suffix == "opus" else None
+        soundfile.write(small_corpus / row["file_name"], samples, 16_000, subtype=subtype, format=kind)
+    listing.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    loaded = corpus.load(str(small_corpus), CORPORA)
+    seconds = {Path(row["file_name"]).stem: len(samples) / 16_000 for row, samples in zip(rows, speech, strict=True)}
+    for clip in loaded.clips:
+        assert clip.seconds == pytest.approx(seconds[clip.id], abs=0.2)
+
+
+# --- names of columns, tables, data sets -------------------------------------------------------------------
+
+
+def told(rows: list[dict[str, str]], folder: Path) -> list[dict[str, str]]:
+    return [{"wav": str(folder / row["file_name"]), "said": row["transcription"]} for row in rows]
+
+
+def test_names_of_columns_are_found_or_given(small_corpus: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in (small_corpus / "metadata.jsonl").read_text("utf-8").splitlines()]
+    texts = {row["transcription"] for row in rows}
+    manifest = tmp_path / "test.tsv"
+    lines = [f"{small_corpus / row['file_name']}\t{row['transcription']}" for row in rows]
+    manifest.write_text("\n".join(["path\tsentence", *lines]), "utf-8")  # Common Voice's
+    assert {clip.text for clip in corpus.load(str(manifest), CORPORA).clips} == texts
+    manifest = tmp_path / "test.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, told(rows, small_corpus))), "utf-8")
+    loaded = corpus.load(str(manifest), CORPORA, columns={"text": "said"})
+    assert {clip.text for clip in loaded.clips} == texts
+    with pytest.raises(CorpusError, match=r"3 of 3 clips of corpus .* cannot be used:\n.* empty reference text"):
+        corpus.load(str(manifest), CORPORA)
+    with pytest.raises(CorpusError, match="has no column for the text: it has wav, said"):
+        corpus.load(str(manifest), CORPORA, columns={"text": "nothing"})
+
+
+@pytest.fixture
+def rows(small_corpus: Path) -> Any:
+    """The small corpus as a data set whose audio is in the rows, encoded."""
+    import datasets
+
+    listed = [json.loads(line) for line in (small_corpus / "metadata.jsonl").read_text("utf-8").splitlines()]
+    names = [row["file_name"] for row in listed]
+    values = {
+        "audio": [
+            {"bytes": (small_corpus / row["file_name"]).read_bytes(), "path": row["file_name"]} for row in listed
+        ],
+        "transcription": [row["transcription"] for row in listed],
+        "id": [Path(name).stem for name in names],
+    }
+    plain = datasets.Dataset.from_dict(values)
+    return plain.cast_column("audio", datasets.Audio(decode=False))
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "lxbench" / "audio"
+
+
+def same_clips(loaded: corpus.Corpus, wanted: corpus.Corpus) -> bool:
+    return [(one.id, one.text, one.audio) for one in loaded.clips] == [
+        (one.id, one.text, one.audio) for one in wanted.clips
+    ]
+
+
+def test_a_data_set_saved_to_disk_is_read(small_corpus: Path, rows: Any, tmp_path: Path, cache: Path) -> None:
+    import datasets
+
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    rows.save_to_disk(tmp_path / "one")
+    loaded = corpus.load(str(tmp_path / "one"), CORPORA)
+    assert same_clips(loaded, wanted)
+    assert loaded.name == "one"
+    assert len(list(cache.glob("*.flac"))) == 3
+    datasets.DatasetDict({"train": rows.select([0]), "test": rows}).save_to_disk(tmp_path / "two")
+    loaded = corpus.load(f"{tmp_path / 'two'}:test", CORPORA)
+    assert same_clips(loaded, wanted)
+    assert loaded.name == "two-test"
+    with pytest.raises(CorpusError, match=r"two has 2 splits(.|\n)*one of .*two:train, .*two:test"):
+        corpus.load(str(tmp_path / "two"), CORPORA)
+    with pytest.raises(CorpusError, match=r"two has no split 'dev'"):
+        corpus.load(f"{tmp_path / 'two'}:dev", CORPORA)
+
+
+@pytest.mark.usefixtures("cache")
+def test_parquet_with_the_bytes_of_the_audio_is_read(small_corpus: Path, rows: Any, tmp_path: Path) -> None:
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    rows.to_parquet(tmp_path / "hub" / "data" / "test-00000-of-00001.parquet")
+    rows.select([0]).to_parquet(tmp_path / "hub" / "data" / "train-00000-of-00001.parquet")
+    assert same_clips(corpus.load(f"{tmp_path / 'hub'}:test", CORPORA), wanted)
+    assert same_clips(corpus.load(str(tmp_path / "hub" / "data" / "test-00000-of-00001.parquet"), CORPORA), wanted)
+    bare = tmp_path / "bare.parquet"
+    rows.remove_columns(["audio"]).to_parquet(bare)
+    with pytest.raises(CorpusError, match="has no column for the audio: it has transcription, id"):
+        corpus.load(str(bare), CORPORA)
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_row_without_audio_is_a_bad_clip(rows: Any, tmp_path: Path) -> None:
+    import datasets
+
+    values = rows.to_dict()
+    values["audio"][1] = {"bytes": None, "path": None}
+    holed = datasets.Dataset.from_dict(values)
+    holed.save_to_disk(tmp_path / "holed")
+    with pytest.raises(CorpusError, match=r"row 1: .*column 'audio' has neither a path nor encoded audio"):
+        corpus.load(str(tmp_path / "holed"), CORPORA)
+    assert len(corpus.load(str(tmp_path / "holed"), CORPORA, skip_bad=True).clips) == 2
+
+
+def test_a_data_set_of_the_hub_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(CorpusError, match="corpus no-one/nothing:test could not be read: "):
+        corpus.load("no-one/nothing:test", CORPORA)
+
+
+def test_memory_stays_flat_however_many_clips_there_are(small_corpus: Path) -> None:
+    def peak(count: int) -> int:
+        listing = small_corpus / "metadata.jsonl"
+        lines = []
+        for number in range(count):
+            (small_corpus / f"{number}.flac").unlink(missing_ok=True)
+            (small_corpus / f"{number}.flac").symlink_to(sources[number % len(sources)])
+            lines.append(json.dumps({"file_name": f"{number}.flac", "transcription": "раз"}))
+        listing.write_text("\n".join(lines), "utf-8")
+        tracemalloc.start()
+        assert len(corpus.load(str(small_corpus), CORPORA).clips) == count
+        highest = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return highest
+
+    sources = sorted(small_corpus.glob("*.flac"))
+    few, many = peak(10), peak(500)
+    audio = sum(read_audio(file).nbytes for file in sources) * 500 / len(sources)
+    assert many - few < 4 * 2**20 < audio / 10

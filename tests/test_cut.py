@@ -13,14 +13,16 @@ import torch
 from numpy.typing import NDArray
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from lxbench import activations, calibration, census, corpus, embedded, models, pruned
+from lxbench import activations, calibration, census, embedded, models, pruned
+from lxbench.audio import read_audio
 from lxbench.errors import CorpusError, StepError
-from lxbench.models import Loaded
+from lxbench.families import Loaded
+from lxbench.families.whisper import extract
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.precision import cast
 from lxbench.steps.quantize import quantize_dynamic
 from lxbench.steps.tables import prune_positions, prune_vocabulary
-from lxbench.transcribe import extract, transcribe
+from lxbench.transcribe import transcribe
 from tests.suite import CORPORA
 
 CLIP = CORPORA / "ivr-ru" / "agent-loginok.flac"
@@ -45,7 +47,7 @@ def fresh() -> Loaded:
 
 @pytest.fixture(scope="module")
 def audio() -> NDArray[np.float32]:
-    return corpus.read_audio(CLIP)
+    return read_audio(CLIP)
 
 
 def states(*shape: int) -> torch.Tensor:

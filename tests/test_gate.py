@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import baselines, corpus, gate, machine, score, update
+from lxbench import baselines, corpus, gate, machine, update
 from lxbench.baselines import Spread
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
@@ -54,7 +54,7 @@ def make_run(folder: Path, clips: Corpus, *updates: str) -> Run:
 
 
 def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: int = 0, stored: str = "") -> Row:
-    row = Row(variant, "cpu", variant is FP32, run.corpus, score.RUSSIAN, timed=True, usage=Usage(900.0, 0, ()))
+    row = Row(variant, "cpu", variant is FP32, run.corpus, run.normalizer, timed=True, usage=Usage(900.0, 0, ()))
     row.report = BuildReport(census={"size_mib": 138.5}, kernels={variant.runs: 1})
     for number, clip in enumerate(run.corpus.clips):
         row.transcripts[clip.id] = Transcript(

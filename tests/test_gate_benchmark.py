@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from lxbench import corpus
-from lxbench.models import Loaded
+from lxbench.audio import read_audio
+from lxbench.families import Loaded
 from lxbench.stats import timing
 from lxbench.transcribe import transcribe
 from lxbench.verdict import Word
@@ -129,7 +130,7 @@ def test_mistakes_are_judged_whole_resampled_and_one_clip_at_a_time(tmp_path: Pa
 def test_a_dropped_suppression_list_lets_every_token_be_said(loaded: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     """It changes nothing on the embedded corpus: here is that the mistake is a real one."""
     clip = corpus.load("ivr-ru", CORPORA, 1).clips[0]
-    audio = corpus.read_audio(clip.path)
+    audio = read_audio(clip.path)
     plain = transcribe(loaded, audio, "ru")
     spoken = loaded.tokenizer(" " + plain.text, add_special_tokens=False).input_ids
     muted = replace(loaded, suppressed=(*loaded.suppressed, *spoken))

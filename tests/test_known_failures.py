@@ -13,12 +13,12 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from lxbench import embedded, models
 from lxbench.build import build
 from lxbench.errors import StepError
+from lxbench.families import Loaded
+from lxbench.families.whisper import extract
 from lxbench.ladder import CPU, Step, Variant
-from lxbench.models import Loaded
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.precision import cast
 from lxbench.steps.quantize import torchao_a8w8
-from lxbench.transcribe import extract
 
 
 @pytest.fixture(scope="module")

@@ -60,9 +60,18 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_rows_from_a_file_come_after_ours(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('mine', CPU)]\n")
-    rows = ladder.load(file)
+    rows = ladder.load(str(file))
     assert rows[: len(VARIANTS)] == VARIANTS
     assert rows[-1].name == "mine"
+
+
+def test_rows_of_a_module_come_after_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rows.py").write_text("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('mine', CPU)]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ladder.load("my_rows")[-1].name == "mine"
+    with pytest.raises(UsageError, match="--lx-variants no_such_module: ModuleNotFoundError") as raised:
+        ladder.load("no_such_module")
+    assert "next: python -c 'import no_such_module'" in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -79,5 +88,5 @@ def test_a_bad_file_of_rows_is_refused(tmp_path: Path, text: str | None, message
     if text is not None:
         file.write_text(text)
     with pytest.raises(UsageError, match=message) as raised:
-        ladder.load(file)
+        ladder.load(str(file))
     assert f"--lx-variants {file}" in str(raised.value)

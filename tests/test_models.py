@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from lxbench import corpus, ctranslate2, embedded, models, score
-from lxbench.errors import ModelError
-from lxbench.models import Loaded
+from lxbench.audio import read_audio
+from lxbench.errors import ModelError, UsageError
+from lxbench.families import Loaded
+from lxbench.families.whisper import extract
 from lxbench.transcribe import transcribe
 from tests.suite import CORPORA
 
@@ -24,7 +28,7 @@ def checkpoint() -> ctranslate2.Checkpoint:
 def test_the_embedded_model_transcribes_russian_speech(loaded: Loaded) -> None:
     """It is the real thing: on 8 clips of telephone prompts at most one word in four is wrong."""
     clips = corpus.load("ivr-ru", CORPORA, 8).clips
-    said = [transcribe(loaded, corpus.read_audio(clip.path), "ru") for clip in clips]
+    said = [transcribe(loaded, read_audio(clip.path), "ru") for clip in clips]
     counts = score.total(
         score.count(score.russian(clip.text), score.russian(one.text)) for clip, one in zip(clips, said, strict=True)
     )
@@ -34,7 +38,7 @@ def test_the_embedded_model_transcribes_russian_speech(loaded: Loaded) -> None:
 
 
 def test_a_clip_is_transcribed_letter_for_letter(loaded: Loaded) -> None:
-    audio = corpus.read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
     assert transcribe(loaded, audio, "ru").text == "оператор зарегистрирован."
 
 
@@ -44,7 +48,7 @@ def test_the_text_is_that_of_plain_generate(loaded: Loaded) -> None:
     plain.generation_config.suppress_tokens = list(loaded.suppressed)
     plain.generation_config.begin_suppress_tokens = list(loaded.suppressed_first)
     for clip in corpus.load("ivr-ru", CORPORA, 6).clips:
-        audio = corpus.read_audio(clip.path)
+        audio = read_audio(clip.path)
         features = loaded.feature_extractor(audio, sampling_rate=16_000, return_tensors="pt").input_features
         with torch.inference_mode():
             ids = plain.generate(features, language="ru", task="transcribe", num_beams=1, do_sample=False)[0]
@@ -172,7 +176,7 @@ def test_a_folder_saved_by_transformers_says_the_same(loaded: Loaded, tmp_path: 
     loaded.tokenizer.save_pretrained(tmp_path)
     loaded.feature_extractor.save_pretrained(tmp_path)
     again = models.load(models.resolve(str(tmp_path)).folder, "cpu")
-    audio = corpus.read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
     assert transcribe(again, audio, "ru").text == "оператор зарегистрирован."
 
 
@@ -201,3 +205,132 @@ def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
         models.resolve(str(tmp_path))
     with pytest.raises(ModelError, match=r"no nowhere/config\.json"):
         models.resolve("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("generation", "error", "message"),
+    [
+        ({"is_multilingual": False}, UsageError, "--lx-language 'ru' is not a language of model .*one of en"),
+        ({"lang_to_id": {"<|de|>": 1, "<|cy|>": 2}}, UsageError, "'ru' is not a language .*one of cy, de"),
+        ({}, ModelError, r"does not list the model's languages and their tokens .*GenerationConfig"),
+    ],
+)
+def test_a_language_that_the_model_does_not_know_is_refused(
+    folder: Path, generation: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    (folder / "generation_config.json").write_text(json.dumps(generation))
+    with pytest.raises(error, match=f"(?s){message}"):
+        models.check_language(models.resolve(str(folder)), "ru")
+
+
+def test_shards_are_all_there_or_refused_by_name(loaded: Loaded, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    loaded.model.save_pretrained(folder, max_shard_size="100MB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1
+    source = models.resolve(str(folder))
+    again = models.load(source.folder, "cpu").model.state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in loaded.model.state_dict().items())
+    shards[1].unlink()
+    with pytest.raises(ModelError, match=f"1 of the {len(shards)} files of its weights are missing: {shards[1].name}"):
+        models.resolve(str(folder))
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_half_precision_is_loaded_in_float32(loaded: Loaded, folder: Path, kind: torch.dtype) -> None:
+    half = copy.deepcopy(loaded.model).to(kind)
+    half.save_pretrained(folder)
+    again = models.load(models.resolve(str(folder)).folder, "cpu").model.state_dict()
+    assert {value.dtype for value in again.values()} == {torch.float32}
+    assert all(torch.equal(value.float(), again[name]) for name, value in half.state_dict().items())
+
+
+def test_pickles_are_refused(folder: Path) -> None:
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match=r"only pickles, which can run code: pytorch_model\.bin"):
+        models.resolve(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("preprocessor_config.json", r"no preprocessor_config\.json or processor_config\.json in"),
+        ("tokenizer.json", r"no tokenizer\.json or vocab\.json in"),
+    ],
+)
+def test_a_model_without_what_belongs_to_it_is_refused(folder: Path, name: str, message: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(ModelError, match=message) as raised:
+        models.resolve(str(folder))
+    assert f"save_pretrained('{folder}')" in str(raised.value)
+
+
+# Layers of the encoder and the decoder, heads, width and mel bands, in the proportions of the large ones.
+SHAPES = {"large-v3": (4, 4, 4, 64, 128), "large-v3-turbo": (4, 1, 4, 64, 128), "tiny": (2, 2, 2, 32, 80)}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes_transcribe(loaded: Loaded, tmp_path: Path, shape: str) -> None:
+    """A small model with random weights says nothing that makes sense, but says it from end to end."""
+    layers, decoder_layers, heads, width, mels = SHAPES[shape]
+    sizes = {
+        "d_model": width,
+        "num_mel_bins": mels,
+        "encoder_layers": layers,
+        "decoder_layers": decoder_layers,
+        **{f"{part}_attention_heads": heads for part in ("encoder", "decoder")},
+        **{f"{part}_ffn_dim": 4 * width for part in ("encoder", "decoder")},
+    }
+    torch.manual_seed(0)
+    config = type(loaded.model.config).from_dict({**loaded.model.config.to_dict(), **sizes})
+    model = type(loaded.model)(config)
+    model.generation_config = copy.deepcopy(loaded.model.generation_config)
+    model.generation_config.max_length = 12
+    model.save_pretrained(tmp_path)
+    loaded.tokenizer.save_pretrained(tmp_path)
+    type(loaded.feature_extractor)(feature_size=mels).save_pretrained(tmp_path)
+    source = models.resolve(str(tmp_path))
+    models.check_language(source, "ru")
+    again = models.load(source.folder, "cpu")
+    audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    assert extract(again, audio).shape == (1, mels, 3000)
+    assert transcribe(again, audio, "ru").text == transcribe(again, audio, "ru").text
+
+
+@pytest.fixture
+def hub(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The embedded model as the hub's cache keeps a repository with a branch and a tag, without a network."""
+    from huggingface_hub import constants
+
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--whisper-ru"
+    (repository / "snapshots").mkdir(parents=True)
+    (repository / "refs").mkdir()
+    for name in ("main", "v2"):
+        (repository / "refs" / name).write_text(commit)
+    folder.rename(repository / "snapshots" / commit)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return commit
+
+
+def test_a_hub_id_is_read_from_the_cache(hub: str) -> None:
+    source = models.resolve("someone/whisper-ru")
+    assert (source.name, source.folder.name) == ("someone-whisper-ru", hub)
+    assert models.resolve("someone/whisper-ru", "v2") == source
+    assert models.resolve("someone/whisper-ru", hub).fingerprint == source.fingerprint
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_id_that_is_not_cached_is_refused() -> None:
+    with pytest.raises(ModelError, match="model someone/whisper-ru at v3 could not be had from the hub") as raised:
+        models.resolve("someone/whisper-ru", "v3")
+    assert "next: hf download someone/whisper-ru --revision v3" in str(raised.value)
+    with pytest.raises(ModelError, match="model no-one/nothing could not be had"):
+        models.resolve("no-one/nothing")
+
+
+def test_only_what_is_on_the_hub_has_revisions(folder: Path) -> None:
+    for spec in ("embedded", str(folder)):
+        with pytest.raises(UsageError, match=r"--lx-revision 'v2' with model .*, which is not a hub id"):
+            models.resolve(spec, "v2")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
 def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
     return {
         "language": "ru",
+        "normalizer": "russian/1",
         "device": "cpu",
         "model": {"name": "whisper-base"},
         "corpus": {
@@ -289,6 +291,12 @@ def test_the_next_command_repeats_the_options_of_the_run() -> None:
     assert command == (
         "nox -s baselines -- --lx-update new -k '[bf16-cuda]' --lx-device cuda --lx-model 'my model' "
         "--lx-corpus golos --lx-clips 8"
+    )
+    named = {"audio": "wav", "text": "said"}
+    settings = replace(settings, device="cpu", revision="v2", columns=named, normalizer="none", skip_bad=True)
+    assert advice.next_command(results(row("bf16", "NEW")), settings, []) == (
+        "nox -s baselines -- --lx-update new -k '[bf16-cpu]' --lx-model 'my model' --lx-revision v2 "
+        "--lx-corpus golos --lx-columns audio=wav,text=said --lx-normalizer none --lx-clips 8 --lx-skip-bad"
     )
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 
@@ -39,9 +40,29 @@ def test_basic_keeps_digits_and_accents() -> None:
     assert score.basic("Café 24, s'il vous plaît") == "café 24 s il vous plaît"
 
 
-@pytest.mark.parametrize(("language", "name"), [("ru", "russian/1"), ("de", "basic/1")])
-def test_normalizer_of_a_language_is_named_and_versioned(language: str, name: str) -> None:
-    assert score.normalizer_for(language).name == name
+@pytest.mark.parametrize(
+    ("language", "wanted", "name"),
+    [
+        ("ru", "auto", "russian/1"),
+        ("de", "auto", "basic/1"),
+        ("en", "auto", f"english/whisper-normalizer-{version('whisper-normalizer')}"),
+        ("ru", "basic", "basic/1"),
+        ("ru", "none", "none/1"),
+    ],
+)
+def test_a_normalizer_is_named_and_versioned_and_found_again(language: str, wanted: str, name: str) -> None:
+    chosen = score.normalizer_for(language, wanted)
+    assert chosen.name == name
+    assert score.normalizer_named(name).apply is chosen.apply
+
+
+def test_english_is_normalized_as_whisper_does() -> None:
+    said = score.normalizer_for("en").apply("Mr. Brown won't pay twenty-five dollars; the colour's [noise] fine.")
+    assert said == "mister brown will not pay $25 the color is fine"
+
+
+def test_none_keeps_everything_but_spaces() -> None:
+    assert score.normalizer_for("ru", "none").apply(" Ёлка,  24!\n") == "Ёлка, 24!"
 
 
 def test_count() -> None:

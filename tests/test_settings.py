@@ -19,6 +19,25 @@ def test_bad_clips(text: str) -> None:
         settings.parse_clips(text)
 
 
+def test_columns() -> None:
+    assert settings.parse_columns("") == {}
+    assert settings.parse_columns("audio=wav,text=said") == {"audio": "wav", "text": "said"}
+
+
+@pytest.mark.parametrize("text", ["audio", "audio=", "sound=wav", "text=a,text=b", "audio=wav,"])
+def test_bad_columns(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--lx-columns .* does not say which column is what") as raised:
+        settings.parse_columns(text)
+    assert "one or more of audio=NAME,text=NAME,id=NAME" in str(raised.value)
+
+
+def test_normalizer() -> None:
+    assert settings.parse_normalizer("none") == "none"
+    with pytest.raises(UsageError, match="--lx-normalizer 'german' is not a normaliser") as raised:
+        settings.parse_normalizer("german")
+    assert "one of auto, russian, english, basic, none" in str(raised.value)
+
+
 def test_update() -> None:
     assert settings.parse_update("", {"CI": "true"}, timing=False) == frozenset()
     assert settings.parse_update("new,prune", {}, timing=True) == {"new", "prune"}

@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lxbench import calibration, census, corpus, embedded, models
+from lxbench import calibration, census, embedded, models
+from lxbench.audio import read_audio
 from lxbench.build import build, warm_up
 from lxbench.errors import StepError
 from lxbench.ladder import CPU, Variant, find
@@ -49,7 +50,7 @@ SIZES = {"bf16": 138, "ptq-dynamic": 176, "ptq-static": 223, "bnb-int8": 151, "b
 
 @pytest.fixture(scope="module")
 def audio() -> NDArray[np.float32]:
-    return corpus.read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    return read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_calibration_features_are_what_the_encoder_takes(folder: Path, observed:
         ((1, 80, 3000), torch.bfloat16)
     ] * 4
     assert not torch.equal(clips[0].features, clips[1].features)
-    assert [clip.seconds for clip in clips] == [len(corpus.read_audio(path)) / 16_000 for path in observed]
+    assert [clip.seconds for clip in clips] == [len(read_audio(path)) / 16_000 for path in observed]
 
 
 def test_a_step_that_changes_nothing_is_refused(folder: Path) -> None:

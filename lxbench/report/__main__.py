@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lxbench.commands import typed
 from lxbench.compare import load
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import page
@@ -18,7 +19,7 @@ _COMMAND = "nox -s report -- results/latest"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say where it is; return the exit code: 4 for wrong usage."""
-    parser = argparse.ArgumentParser("nox -s report --", description=__doc__)
+    parser = argparse.ArgumentParser(typed("nox -s report --"), description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a results.json, or the folder it is in")
     parser.add_argument("--out", type=Path, help="the page to write (default: report.html beside the first run)")
     try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lxbench.commands import typed
 from lxbench.settings import Settings
 from lxbench.verdict import Word
 
@@ -17,6 +18,12 @@ _ACCEPTS = {
     Word.REGRESSED: "changed",
     Word.IMPROVED: "changed",
 }
+
+
+_REPEATED = (
+    *("device", "model", "revision", "corpus", "columns", "calibration", "language", "normalizer"),
+    *("clips", "baselines", "variants"),
+)
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -58,11 +65,17 @@ def _baselines(settings: Settings, update: str, names: list[str]) -> str:
     arguments = ["--lx-update", update, "-k", " or ".join(names)]
     defaults = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
     arguments += ["--lx-study"] if settings.study else []
-    for name in ("device", "model", "corpus", "calibration", "language", "clips", "baselines", "variants"):
+    for name in _REPEATED:
         value = getattr(settings, name)
         # A part of the corpus may be recorded where nothing is; a stored baseline is not replaced by a smaller one, and
         # those of the embedded corpus cover all of it.
         part = name == "clips" and (update != "new" or settings.corpus == defaults.corpus)
         if value != getattr(defaults, name) and not part:
-            arguments += [f"--lx-{name}", str(value)]
-    return f"nox -s baselines -- {shlex.join(arguments)}"
+            arguments += [f"--lx-{name}", _spelled(value)]
+    arguments += ["--lx-skip-bad"] if settings.skip_bad else []
+    return typed(f"nox -s baselines -- {shlex.join(arguments)}")
+
+
+def _spelled(value: object) -> str:
+    """The value of an option as it is typed."""
+    return ",".join(f"{role}={name}" for role, name in value.items()) if isinstance(value, Mapping) else str(value)

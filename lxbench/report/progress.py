@@ -12,6 +12,7 @@ from rich.table import Column
 from rich.text import Text
 
 _LINE_EVERY_S = 20.0
+_CHECKED_EVERY_S = 5.0
 
 
 class LiveProgress:
@@ -45,10 +46,20 @@ class LiveProgress:
         self._done = 0.0
         self._last_line = -_LINE_EVERY_S
         self._first_clip: float | None = None
+        self._checking = 0.0
 
     def plan(self, work: Iterable[tuple[str, int]]) -> None:
         """Take in how many clips will be transcribed for each row, by its id, the reference's beside it counted too."""
         self._work = dict(work)
+
+    def checked(self, number: int, of: int) -> None:
+        """A clip of the corpus was read and checked; told where that takes a while."""
+        now = time.monotonic()
+        if number == 1:
+            self._checking = now
+        elif now - self._checking > _CHECKED_EVERY_S:
+            self._checking = now
+            self._console.print(f"checking the corpus: clip {number} of {of}", soft_wrap=True)
 
     def stage(self, row: str, text: str) -> None:
         """A row is being built."""

@@ -121,7 +121,7 @@ def worst_clips(results: Results, row: Record, width: int = 10_000) -> Iterator[
         row: one of its rows.
         width: of a line, in characters.
     """
-    normalize = score.normalizer_for(results["language"]).apply
+    normalize = score.normalizer_named(results["normalizer"]).apply
     references = {clip["id"]: clip["text"] for clip in results["corpus"]["clips"]}
     kept = (row["baseline"] or {}).get("clips", {})
 

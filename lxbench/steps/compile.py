@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from lxbench.ladder import whisper_only
 
+
+@whisper_only  # Others hear a clip as long as it is: every length would be another graph.
 def compile_encoder(model: Any) -> Any:
     """Compile the encoder: it always sees 30 s of features, one shape, one graph."""
     model.model.encoder.compile(dynamic=False)
     return model
 
 
+@whisper_only
 def compile_decoding(model: Any) -> Any:
     """Compile the decoding step, over a cache of fixed size.
 

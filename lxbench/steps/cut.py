@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from lxbench.errors import StepError
-from lxbench.ladder import Step
+from lxbench.ladder import Step, whisper_only
 
 if TYPE_CHECKING:
     from lxbench.activations import Moments
@@ -55,7 +55,7 @@ def prune_ffn(encoder: Share = 1.0, decoder: Share = 1.0, importance: Importance
         return _adopt(model)
 
     step.__name__ = f"prune_ffn({_arguments(encoder=encoder, decoder=decoder)}{_manner(importance, fit)})"
-    return step
+    return whisper_only(step)
 
 
 def prune_heads(
@@ -96,7 +96,7 @@ def prune_heads(
 
     shown = _arguments(encoder=encoder, decoder=decoder, cross=cross) + _manner(importance, fit)
     step.__name__ = f"prune_heads({shown})"
-    return step
+    return whisper_only(step)
 
 
 def prune_layers(encoder: int = 0, decoder: int = 0, fit: bool = True) -> Step:
@@ -120,7 +120,7 @@ def prune_layers(encoder: int = 0, decoder: int = 0, fit: bool = True) -> Step:
 
     shown = _arguments(encoder=encoder, decoder=decoder, whole=0) + _manner("energy", fit)
     step.__name__ = f"prune_layers({shown})"
-    return step
+    return whisper_only(step)
 
 
 def low_rank(encoder: float = 1.0, decoder: float = 1.0) -> Step:
@@ -157,7 +157,7 @@ def low_rank(encoder: float = 1.0, decoder: float = 1.0) -> Step:
         return _adopt(model)
 
     step.__name__ = f"low_rank({_arguments(encoder=encoder, decoder=decoder)})"
-    return step
+    return whisper_only(step)
 
 
 def _cut_neurons(layer: Any, share: float, seen: Moments, importance: Importance, fit: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lxbench import calibration
+from lxbench.ladder import whisper_only
 
 
 def quantize_dynamic(model: Any) -> Any:
@@ -34,6 +35,7 @@ def quantize_dynamic(model: Any) -> Any:
     return model
 
 
+@whisper_only
 def quantize_static(model: Any) -> Any:
     """Quantize the encoder to int8 with ranges taken from calibration clips, and compile it (oneDNN kernels, CPU only).
 

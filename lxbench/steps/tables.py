@@ -8,7 +8,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Any
 
-from lxbench.ladder import Step
+from lxbench.ladder import Step, whisper_only
 
 
 def prune_vocabulary(script: str) -> Step:
@@ -38,7 +38,7 @@ def prune_vocabulary(script: str) -> Step:
         return pruned.adopt(model)
 
     step.__name__ = f"prune_vocabulary({script})"
-    return step
+    return whisper_only(step)
 
 
 def prune_positions(seconds: int) -> Step:
@@ -64,7 +64,7 @@ def prune_positions(seconds: int) -> Step:
         return model
 
     step.__name__ = f"prune_positions({seconds})"
-    return step
+    return whisper_only(step)
 
 
 def _spells(text: str, script: str) -> bool:

@@ -1,0 +1,1 @@
+"""The suite: what is asserted of every row. Where lxbench is installed, it is ``lxbench.bench``."""

@@ -1,0 +1,57 @@
+"""Audio files as a recogniser hears them: mono, 16 kHz. Without torch.
+
+Files are read with soundfile (libsndfile: wav, flac, ogg, opus, mp3, ...): the ``Audio`` column of ``datasets`` would
+want torchcodec and FFmpeg.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16_000
+
+
+def decode(path: Path) -> tuple[NDArray[np.float32], int]:
+    """The samples of a file as they were recorded, and their rate.
+
+    Returns:
+        Samples in [-1, 1], shape (samples,) or (samples, channels), and how many of them are a second.
+
+    Raises:
+        ValueError: unreadable.
+    """
+    import soundfile
+
+    try:
+        audio, rate = soundfile.read(path, dtype="float32")
+    except (OSError, soundfile.SoundFileError) as error:
+        raise ValueError(f"unreadable audio: {error}") from None
+    return np.asarray(audio, dtype=np.float32), int(rate)
+
+
+def resample(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Mono samples at 16 kHz: the mean of the channels, through the polyphase filter of scipy.
+
+    Args:
+        audio: shape (samples,) or (samples, channels).
+        rate: samples a second.
+    """
+    mono = audio if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
+    if rate == SAMPLE_RATE:
+        return mono
+    from scipy.signal import resample_poly
+
+    common = int(np.gcd(rate, SAMPLE_RATE))
+    return np.asarray(resample_poly(mono, SAMPLE_RATE // common, rate // common), dtype=np.float32)
+
+
+def read_audio(path: Path) -> NDArray[np.float32]:
+    """Decode a file to mono samples at 16 kHz, shape (samples,).
+
+    Raises:
+        ValueError: unreadable.
+    """
+    return resample(*decode(path))

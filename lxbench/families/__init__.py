@@ -1,0 +1,67 @@
+"""Architectures of speech recognisers: how each is loaded, what it hears, how it says it.
+
+A family is a module with the functions of ``Family``. Beside these modules only steps that are marked with
+``ladder.whisper_only`` know more of a model than that it is a ``torch.nn.Module`` with ``model.encoder``,
+``model.decoder``, ``proj_out`` and ``generate``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+NAMES = ("whisper", "moonshine")  # As ``model_type`` of config.json has them.
+
+
+@dataclass
+class Loaded:
+    """A model with what turns audio into its input and its output into text.
+
+    The types are open: a step may return another module than it was given.
+
+    Attributes:
+        family: the module that knows how it is fed.
+        suppressed: tokens that are never generated.
+        suppressed_first: tokens that are not generated first.
+    """
+
+    model: Any
+    tokenizer: Any
+    feature_extractor: Any
+    family: Family
+    suppressed: tuple[int, ...] = ()
+    suppressed_first: tuple[int, ...] = ()
+
+
+class Family(Protocol):
+    """What is asked of the module of a family."""
+
+    def load(self, folder: Path, device: str) -> Loaded:
+        """Load a resolved model in float32 on a device, ready for inference; local files only."""
+
+    def languages(self, folder: Path) -> list[str] | None:
+        """Codes of the languages that it can be told to hear, None if it cannot be told.
+
+        Raises:
+            ModelError: it should be told and cannot.
+        """
+
+    def extract(self, loaded: Loaded, audio: NDArray[np.float32]) -> Any:
+        """What the encoder is given of one clip, on the model's device and in its type."""
+
+    def encode(self, loaded: Loaded, features: Any) -> Any:
+        """The encoder's pass, as ``generate`` makes it."""
+
+    def decode(self, loaded: Loaded, hidden: Any, language: str) -> list[int]:
+        """Greedy decoding from the encoder's output."""
+
+
+def find(name: str) -> Family:
+    """The module of a family, by one of ``NAMES``."""
+    return cast("Family", import_module(f"lxbench.families.{name}"))

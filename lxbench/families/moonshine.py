@@ -1,0 +1,62 @@
+"""Moonshine: the samples as they are, as long as they are; an encoder, and a decoder of one language.
+
+Jeffries et al. 2024, https://arxiv.org/abs/2410.15608.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lxbench.audio import SAMPLE_RATE
+from lxbench.families import Family, Loaded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+# A decoder that loops would go on for ever: twice what the model's card advises for English.
+TOKENS_A_SECOND = 13
+
+
+def load(folder: Path, device: str) -> Loaded:
+    """Load a resolved model in float32 on a device, ready for inference."""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoTokenizer, MoonshineForConditionalGeneration
+
+    kind: Any = MoonshineForConditionalGeneration
+    model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    return Loaded(
+        model.to(device).eval(),
+        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        AutoFeatureExtractor.from_pretrained(folder, local_files_only=True),
+        cast(Family, sys.modules[__name__]),
+    )
+
+
+def languages(folder: Path) -> None:
+    """None: a checkpoint hears the language that it was trained on."""
+
+
+def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
+    """The samples of one clip, shape (1, samples), on the model's device and in its type."""
+    samples = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+    return samples.to(loaded.model.device, loaded.model.dtype)
+
+
+def encode(loaded: Loaded, features: Any) -> Any:
+    """The encoder's pass over as many samples as there are, with their count for the decoder's limit."""
+    output = loaded.model.model.encoder(features)
+    output.samples = features.shape[-1]
+    return output
+
+
+def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:  # noqa: ARG001 - it has one
+    """Greedy decoding from the encoder's output."""
+    limit = 1 + math.ceil(TOKENS_A_SECOND * hidden.samples / SAMPLE_RATE)
+    ids: list[int] = loaded.model.generate(encoder_outputs=hidden, num_beams=1, do_sample=False, max_new_tokens=limit)[
+        0
+    ].tolist()
+    return ids

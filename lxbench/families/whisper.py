@@ -1,0 +1,144 @@
+"""Whisper: log-mel features of 30 s, an encoder, a decoder that is told language and task.
+
+Radford et al. 2022, https://arxiv.org/abs/2212.04356.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from lxbench.audio import SAMPLE_RATE
+from lxbench.errors import CorpusError, ModelError
+from lxbench.families import Family, Loaded
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HOP = 160  # samples between two frames of features
+
+
+def load(folder: Path, device: str) -> Loaded:
+    """Load a resolved model in float32 on a device, ready for inference.
+
+    The suppressed tokens move from the generation config to ``Loaded``: ``decode`` applies them as a mask, where
+    ``generate`` would sort them into the whole vocabulary for every token.
+    """
+    import torch
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+
+    kind: Any = WhisperForConditionalGeneration
+    if "pruned" in json.loads((folder / "config.json").read_text("utf-8")):
+        from lxbench import pruned
+
+        kind = pruned.PrunedWhisper
+    model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    generation = model.generation_config
+    loaded = Loaded(
+        model.to(device).eval(),
+        WhisperTokenizer.from_pretrained(folder, local_files_only=True),
+        WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True),
+        cast(Family, sys.modules[__name__]),
+        tuple(generation.suppress_tokens or ()),
+        tuple(generation.begin_suppress_tokens or ()),
+    )
+    generation.suppress_tokens = generation.begin_suppress_tokens = None
+    return loaded
+
+
+def languages(folder: Path) -> list[str]:
+    """Codes of the languages that a checkpoint knows; ``en`` alone for an English-only one.
+
+    Raises:
+        ModelError: a multilingual one does not list them.
+    """
+    file = folder / "generation_config.json"
+    generation = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    if generation.get("is_multilingual") is False:
+        return ["en"]
+    if not (known := generation.get("lang_to_id")):
+        raise ModelError(
+            f"{file} does not list the model's languages and their tokens (lang_to_id)",
+            expected="the generation config of the model it was made from",
+            command='python -c "from transformers import GenerationConfig as C; '
+            f"C.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"",
+        )
+    return sorted(name.strip("<|>") for name in known)
+
+
+def window(model: Any) -> int:
+    """Samples that a model hears at once: 30 s unless its positions were cut."""
+    return int(model.config.max_source_positions * 2 * HOP)  # The encoder halves the frames.
+
+
+def features_for(model: Any, extractor: Any, audio: NDArray[np.float32]) -> Any:
+    """Log-mel features of one clip, padded or cut to what a model hears, on its device and in its type."""
+    features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=window(model), return_tensors="pt").input_features
+    return features.to(model.device, model.dtype)
+
+
+def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
+    """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type.
+
+    Raises:
+        CorpusError: the clip is longer than what the model hears.
+    """
+    samples = window(loaded.model)
+    if len(audio) > samples:
+        raise CorpusError(
+            f"a clip of {len(audio) / SAMPLE_RATE:.1f} s for a model that hears {samples / SAMPLE_RATE:g} s",
+            expected="clips no longer than what the row keeps, see prune_positions in lxbench/variants.py",
+            command="nox -s bench-cpu -- -k 'not structured'",
+        )
+    return features_for(loaded.model, loaded.feature_extractor, audio)
+
+
+def encode(loaded: Loaded, features: Any) -> Any:
+    """The encoder's pass, as ``generate`` makes it."""
+    return loaded.model.get_encoder()(features, return_dict=True)
+
+
+def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
+    """Greedy decoding from the encoder's output; the tokens are on the CPU, so a CUDA device is done."""
+    ids: list[int] = loaded.model.generate(
+        encoder_outputs=hidden,
+        logits_processor=[_Suppression(loaded)],
+        num_beams=1,
+        do_sample=False,
+        return_timestamps=False,
+        **prompt_for(loaded.model, language),
+    )[0].tolist()
+    return ids
+
+
+class _Suppression:
+    """Sets the scores of suppressed tokens to minus infinity: the two processors of ``generate`` in one mask.
+
+    Made anew for every clip, because the first token of a clip has more of them.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._always, self._first = list(loaded.suppressed), list(loaded.suppressed_first)
+        self._mask: Any = None
+
+    def __call__(self, _: Any, scores: Any) -> Any:
+        import torch
+
+        if self._mask is None:
+            self._mask = torch.zeros_like(scores[:1])
+            self._mask[:, self._always] = -torch.inf
+            first = self._mask.clone()
+            first[:, self._first] = -torch.inf
+            return scores + first
+        return scores + self._mask
+
+
+def prompt_for(model: Any, language: str) -> dict[str, str]:
+    """What ``generate`` is told of the task."""
+    # English-only checkpoints have no language tokens and refuse both arguments.
+    if not getattr(model.generation_config, "is_multilingual", True):
+        return {}
+    return {"language": language, "task": "transcribe"}

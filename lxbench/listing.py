@@ -1,0 +1,258 @@
+"""What a corpus lists: files of lines, data sets of rows. Nothing of the audio is read here. Without torch.
+
+An entry that cannot be used is no reason to stop: it is listed with its fault, and all faults are told at once.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from lxbench.errors import CorpusError
+
+Columns = Mapping[str, str]
+EXPECTED = (
+    "the corpus 'ivr-ru', a folder with metadata.jsonl or metadata.csv (file_name, transcription), a manifest "
+    "(.jsonl, .json, .csv, .tsv: audio_filepath, text), parquet files, a folder written by save_to_disk, or a "
+    "data set of the hub (owner/name, owner/name:split, owner/name:config:split)"
+)
+# Names that columns go by: the audiofolder convention, NeMo's manifests, Common Voice, the hub's usual ones.
+KNOWN: Mapping[str, tuple[str, ...]] = {
+    "audio": ("file_name", "audio_filepath", "audio", "path", "file", "wav", "audio_path"),
+    "text": ("transcription", "text", "sentence", "transcript", "normalized_text", "reference"),
+    "id": ("id", "utterance_id", "utt_id"),
+}
+_LISTINGS = ("metadata.jsonl", "metadata.csv")
+_SUFFIXES = (".jsonl", ".json", ".csv", ".tsv")
+_HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+){0,2}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recording as it is listed.
+
+    Attributes:
+        id: its name in the corpus.
+        text: the reference, empty where there is none.
+        where: file and line, or data set and row.
+        fetch: the audio file; what lies in a data set is written to one.
+        fault: why the entry cannot be used, empty if nothing is known yet.
+    """
+
+    id: str
+    text: str
+    where: str
+    fetch: Callable[[], Path]
+    fault: str = ""
+
+
+def entries(path: Path, spec: str, columns: Columns) -> Iterator[Entry]:
+    """Yield every entry behind a SPEC, those listed twice with that for a fault.
+
+    Args:
+        path: where a folder or a file would be.
+        spec: what the user asked for.
+        columns: names that ``audio``, ``text`` and ``id`` go by, where they are not among the known ones.
+
+    Raises:
+        CorpusError: nothing is there, or it is not what it seems to be.
+    """
+    seen: dict[str, str] = {}
+    for entry in _find(path, spec)(columns):
+        if not entry.fault and entry.id in seen:
+            yield Entry(entry.id, entry.text, entry.where, entry.fetch, f"listed twice, first in {seen[entry.id]}")
+            continue
+        seen.setdefault(entry.id, entry.where)
+        yield entry
+
+
+def _find(path: Path, spec: str) -> Callable[[Columns], Iterator[Entry]]:
+    if path.is_file() and path.suffix in _SUFFIXES:
+        return partial(_of_lines, path)
+    if listing := next((path / name for name in _LISTINGS if (path / name).is_file()), None):
+        return partial(_of_lines, listing)
+    if rows := _data_set(path, spec):
+        return partial(_of_rows, rows, spec, path)
+    reason = f"no {' or '.join(_LISTINGS)}, parquet files or data set in {path}" if path.is_dir() else f"no {path}"
+    raise CorpusError(
+        f"corpus {spec} is not there: {reason}",
+        expected=EXPECTED,
+        command="nox -s bench-cpu  # with the embedded corpus",
+    )
+
+
+def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequence[str]) -> dict[str, str]:
+    """Which column is the audio, which the text, which the id.
+
+    Args:
+        columns: those there are.
+        chosen: by the user; nothing is looked for in place of a name that is given.
+        place: the listing, for the message.
+        required: of ``audio``, ``text`` and ``id``, what must be there.
+
+    Raises:
+        CorpusError: one that is required or chosen is not there.
+    """
+    found: dict[str, str] = {}
+    for role in KNOWN:
+        wanted = _names(role, chosen)
+        if name := next((name for name in wanted if name in columns), None):
+            found[role] = name
+        elif role in chosen or role in required:
+            raise CorpusError(
+                f"{place} has no column for the {role}: it has {', '.join(columns) or 'none'}",
+                expected=f"a column called {' or '.join(wanted)}",
+                command=f"nox -s bench-cpu -- --lx-columns {role}={next(iter(columns), 'NAME')}",
+            )
+    return found
+
+
+def _names(role: str, chosen: Columns) -> tuple[str, ...]:
+    return (chosen[role],) if role in chosen else KNOWN[role]
+
+
+# --- files of lines ----------------------------------------------------------------------------------------
+
+
+def _of_lines(listing: Path, columns: Columns) -> Iterator[Entry]:
+    found: dict[str, str] = {}
+    for line, row in (_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing):
+        where = f"{listing.name}:{line}"
+        if isinstance(row, str):
+            yield Entry("", "", where, Path, row)
+            continue
+        found = found or named(list(row), columns, f"{listing}:{line}", ["audio"])
+        if not (name := row.get(found["audio"])):
+            yield Entry("", "", where, Path, f"no {found['audio']!r}")
+            continue
+        text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
+        id = next((row[key] for key in _names("id", columns) if row.get(key)), Path(name).with_suffix("").as_posix())
+        yield Entry(str(id), str(text), where, partial(Path, listing.parent / name))
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    for number, line in enumerate(_text(path).split("\n"), 1):
+        if line.strip():
+            try:
+                row = json.loads(line)
+                yield number, row if isinstance(row, dict) else "not a JSON object"
+            except ValueError as error:
+                yield number, f"not JSON: {error}"
+
+
+def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
+    for row in reader:
+        yield reader.line_num, row
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path} is not UTF-8: {error}",
+            expected="a listing in UTF-8",
+            command=f"iconv -f cp1251 -t utf-8 {path} > utf8 && mv utf8 {path}",
+        ) from None
+
+
+# --- data sets of rows -------------------------------------------------------------------------------------
+
+
+def _data_set(path: Path, spec: str) -> Any:
+    """The ``datasets.Dataset`` behind a SPEC, None where it cannot be one.
+
+    A ``:split`` may stand behind a folder, ``:split`` or ``:config:split`` behind a hub id.
+    """
+    base, _, split = (str(path), "", "") if path.exists() or ":" not in spec else spec.rpartition(":")
+    place = Path(base)
+    if place.is_file() and place.suffix == ".parquet":
+        return _opened(spec, lambda library: library.Dataset.from_parquet(base))
+    if any((place / name).is_file() for name in ("dataset_dict.json", "dataset_info.json")):
+        return _of_split(_opened(spec, lambda library: library.load_from_disk(base)), spec, split)
+    if place.is_dir() and next(place.rglob("*.parquet"), None):
+        return _of_split(_opened(spec, lambda library: library.load_dataset(base)), spec, split)
+    if not path.exists() and not place.exists() and _HUB.fullmatch(spec):
+        repo, *config, split = spec.split(":") if split else (spec, "")
+        loaded = _opened(spec, lambda library: library.load_dataset(repo, *config, split=split or None))
+        return loaded if split else _of_split(loaded, spec, "")
+    return None
+
+
+def _opened(spec: str, load: Callable[[Any], Any]) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        return load(datasets)
+    except Exception as error:  # Whatever a library says of a file or of the hub.
+        raise CorpusError(
+            f"corpus {spec} could not be read: {type(error).__name__}: {error}",
+            expected=EXPECTED,
+            command="nox -s bench-cpu  # with the embedded corpus",
+        ) from error
+
+
+def _of_split(loaded: Any, spec: str, split: str) -> Any:
+    """One split of what was loaded; the only one where none is named."""
+    splits = loaded if isinstance(loaded, dict) else {"": loaded}
+    if split in splits:
+        return splits[split]
+    if not split and len(splits) == 1:
+        return next(iter(splits.values()))
+    names = [name for name in splits if name]
+    base = spec.removesuffix(f":{split}") if split else spec
+    raise CorpusError(
+        f"corpus {base} has no split {split!r}" if split else f"corpus {base} has {len(names)} splits",
+        expected=f"one of {', '.join(f'{base}:{name}' for name in names)}" if names else f"{base} without a split",
+        command=f"nox -s bench-cpu -- --lx-corpus {base}{f':{names[-1]}' if names else ''}",
+    )
+
+
+def _of_rows(rows: Any, spec: str, base: Path, columns: Columns) -> Iterator[Entry]:
+    import datasets
+
+    found = named(rows.column_names, columns, f"corpus {spec}", ["audio"])
+    if isinstance(rows.features[found["audio"]], datasets.Audio):
+        rows = rows.cast_column(found["audio"], datasets.Audio(decode=False))
+    told = rows.select_columns([found[role] for role in ("id", "text") if role in found])
+    for number in range(len(rows)):
+        row = told[number] if told.column_names else {}
+        id = str(row[found["id"]]) if "id" in found else f"{number:06d}"
+        text = str(row.get(found.get("text", "")) or "")
+        yield Entry(id, text, f"{spec} row {number}", partial(_file_of, rows, found["audio"], number, base))
+
+
+def _file_of(rows: Any, column: str, number: int, base: Path) -> Path:
+    """The audio of a row as a file: its own where it has one, else its bytes, written to the user's cache.
+
+    Raises:
+        ValueError: neither a path nor encoded bytes.
+    """
+    value = rows[number][column]
+    held = value if isinstance(value, dict) else {"path": value}
+    if data := held.get("bytes"):
+        name = Path(held.get("path") or "audio")
+        folder = platformdirs.user_cache_path("lxbench") / "audio"
+        file = folder / f"{hashlib.sha256(data).hexdigest()[:32]}{name.suffix}"
+        if not file.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            draft = file.with_name(f".{file.name}.{os.getpid()}")
+            draft.write_bytes(data)
+            draft.replace(file)
+        return file
+    if isinstance(path := held.get("path"), str) and path:
+        return base / path
+    raise ValueError(f"column {column!r} has neither a path nor encoded audio")

@@ -1,0 +1,430 @@
+"""pytest wiring: options, test ids, fixtures, header, summary. Logic lives in the other modules.
+
+A repository of its own has the suite with ``pytest_plugins = ("lxbench.plugin",)`` in its conftest.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study, update
+from lxbench.commands import CORPORA
+from lxbench.errors import LxbenchError, UsageError
+from lxbench.report import advice, bencher, markdown, page, terminal
+from lxbench.report.progress import LiveProgress
+from lxbench.row import Row, row_id
+from lxbench.run import Run
+from lxbench.verdict import Verdict, Word
+
+_BEGAN = time.perf_counter()
+# What is timed is scored: time first.
+_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile")
+
+SETTINGS = pytest.StashKey[settings.Settings]()
+LADDER = pytest.StashKey[ladder.Ladder]()
+RUN = pytest.StashKey[Run]()
+WATCHER = pytest.StashKey[LiveProgress]()
+OUT = pytest.StashKey[Any]()
+KEY = pytest.StashKey[Mapping[str, Any]]()
+HISTORY = pytest.StashKey[list[dict[str, Any]]]()
+RESULTS = pytest.StashKey[Mapping[str, Any]]()
+COMPARISON = pytest.StashKey[history.Comparison | None]()
+UPDATED = pytest.StashKey[Sequence[str]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add = parser.getgroup("lxbench").addoption
+    add("--lx-device", default="auto", metavar="{auto,cpu,cuda}", help="where variants run (default: auto)")
+    add(
+        "--lx-model",
+        default=models.EMBEDDED,
+        metavar="SPEC",
+        help="'embedded' (whisper-base), a folder with config.json, or a hub id (default: embedded)",
+    )
+    add(
+        "--lx-corpus",
+        default=corpus.EMBEDDED,
+        metavar="SPEC",
+        help="'ivr-ru', a folder with metadata.jsonl or metadata.csv, a manifest, parquet files, a saved data set, or "
+        "a hub id with :split or :config:split (default: ivr-ru)",
+    )
+    add(
+        "--lx-calibration",
+        default=corpus.CALIBRATION,
+        metavar="SPEC",
+        help="recordings that steps may observe, none of the corpus's; texts unused (default: ivr-ru-calibration)",
+    )
+    add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
+    add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
+    add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
+    add(
+        "--lx-update",
+        default="",
+        metavar="{new,changed,prune}",
+        help="write missing baselines, rewrite those that moved, delete orphans; several with commas",
+    )
+    add("--lx-results", default="results", metavar="DIR", help="where a run leaves its folder (default: results)")
+    add("--lx-variants", default="", metavar="FILE", help="a Python file or module with further rows: VARIANTS = (...)")
+    add("--lx-revision", default="", metavar="REF", help="branch, tag or commit of a model on the hub (default: main)")
+    add("--lx-columns", default="", metavar="audio=A,text=T,id=I", help="names that the corpus has for these columns")
+    add(
+        "--lx-normalizer",
+        default=score.AUTO,
+        metavar=f"{{{','.join((score.AUTO, *score.NORMALIZERS))}}}",
+        help="what texts go through before they are compared (default: auto, that of the language)",
+    )
+    add("--lx-skip-bad", action="store_true", help="leave clips out that cannot be used, and say which")
+    add("--lx-profile", action="store_true", help="profile every row: top operators, and traces in the run's folder")
+    add("--lx-study", action="store_true", help="run the rows of the study and write its tables")
+    add("--lx-describe", action="store_true", help="print the architecture of the model and end")
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    if not config.getoption("--lx-describe"):
+        return None
+    with _usage_errors():
+        source = models.resolve(config.getoption("--lx-model"), config.getoption("--lx-revision"))
+    print("\n".join(card.describe(source.folder)))
+    return 0
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "lxbench_row: measures or judges variants of a model")
+    option = config.getoption
+    timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
+    with _usage_errors():
+        extra = option("--lx-variants") or None
+        if extra is not None and Path(extra).exists():
+            extra = str(Path(extra).resolve())
+        config.stash[SETTINGS] = settings.Settings(
+            device=settings.pick_device(option("--lx-device")),
+            model=option("--lx-model"),
+            corpus=option("--lx-corpus"),
+            calibration=option("--lx-calibration"),
+            language=option("--lx-language"),
+            clips=settings.parse_clips(option("--lx-clips")),
+            baselines=Path(option("--lx-baselines")),
+            update=settings.parse_update(option("--lx-update"), os.environ, timing),
+            results=Path(option("--lx-results")),
+            variants=extra,
+            profile=option("--lx-profile"),
+            study=option("--lx-study"),
+            timing=timing,
+            threads=settings.usable_threads(),
+            revision=option("--lx-revision"),
+            columns=settings.parse_columns(option("--lx-columns")),
+            normalizer=settings.parse_normalizer(option("--lx-normalizer")),
+            skip_bad=option("--lx-skip-bad"),
+        )
+        config.stash[LADDER] = ladder.load(extra)
+    # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
+    config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    chosen = config.stash[SETTINGS]
+    clips = f"first {chosen.clips} clips" if chosen.clips else "all clips"
+    here = machine.describe(chosen.threads)
+    return (
+        f"lxbench: model {chosen.model}, corpus {chosen.corpus} ({clips}), language {chosen.language}, "
+        f"device {chosen.device}: {here['cpu']}, {chosen.threads} threads"
+    )
+
+
+# --- collection --------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    rows = _rows(metafunc.config)
+    if "row" in metafunc.fixturenames:
+        metafunc.parametrize("row", list(rows), indirect=True, scope="session")
+    if "unusable" in metafunc.fixturenames:
+        metafunc.parametrize("unusable", [id for id, variant in rows.items() if variant.unusable])
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    benches = [item for item in items if _is_bench(item)]
+    for item in benches:
+        item.add_marker("lxbench_row")
+    first, *others = _rows(config)
+    # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
+    order = {id: number for number, id in enumerate([*others, first])}
+    items.sort(key=lambda item: _place(item, order))
+    yield
+    if benches and not items:
+        with _usage_errors():
+            raise UsageError(
+                f"-k {config.option.keyword!r} matches no variant",
+                expected=f"one of {', '.join(variant.name for variant in _rows(config).values())}",
+                command="nox -s bench-cpu -- -k bf16",
+            )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    config = session.config
+    benches = [item for item in session.items if _is_bench(item)]
+    if not benches or config.option.collectonly:
+        return
+    chosen = config.stash[SETTINGS]
+    with _usage_errors():
+        if getattr(config.option, "numprocesses", None):
+            raise UsageError(
+                "variants cannot be timed beside each other: pytest-xdist is on",
+                expected="one process",
+                command="nox -s bench-cpu",
+            )
+        folder = settings.new_run_folder(chosen.results, datetime.now().strftime(results.STARTED))
+        # What is wrong with the model is known at once; a large corpus takes a while to read.
+        source = models.resolve(chosen.model, chosen.revision)
+        models.check_language(source, chosen.language)
+        watcher = LiveProgress(config.stash[OUT])
+        clips, observed = _clips(chosen, watcher)
+        longest = max(clip.seconds for clip in clips.clips)
+        unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest)
+        ids = _without(session, benches, {row_id(variant, chosen.device): variant.elsewhere for variant in unfit})
+        timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
+        here = machine.describe(chosen.threads, chosen.device)
+        config.stash[KEY] = history.key(chosen, source, clips, here)
+        storage = config._benchmarksession.storage  # type: ignore[attr-defined]
+        files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
+        saved = history.last(files, config.stash[KEY])
+        config.stash[HISTORY] = history.ratios(files, config.stash[KEY])
+        run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
+        if not config.option.keyword:
+            run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
+        run.absent += unfit
+        wanted = [_rows(config)[id] for id in ids]
+        update.check(run, wanted)
+        watcher.plan(gate.plan(run, wanted))
+    config.stash[RUN], config.stash[WATCHER] = run, watcher
+    if config.option.verbose <= 0:
+        _terminal(config).showfspath = False
+
+
+def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Corpus, corpus.Corpus]:
+    """The checked clips of a run, and those that steps may look at."""
+    load = partial(corpus.load, root=CORPORA, skip_bad=chosen.skip_bad)
+    clips = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, tell=watcher.checked)
+    corpus.check_texts(clips, score.normalizer_for(chosen.language, chosen.normalizer).apply)
+    named = {} if chosen.calibration in corpus.SHIPPED else chosen.columns
+    observed = load(chosen.calibration, columns=named, texts=False)
+    corpus.check_disjoint(observed, clips)
+    return clips, observed
+
+
+def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> list[str]:
+    """Take the rows out of a run that have no place in it; return the ids of the others."""
+
+    def row_of(item: pytest.Item) -> str:
+        return str(item.callspec.params.get("row", "")) if hasattr(item, "callspec") else ""
+
+    ids = list(dict.fromkeys(filter(None, map(row_of, benches))))
+    if ids and all(id in unfit for id in ids):
+        raise UsageError(
+            f"nothing is left to run: {'; '.join(f'{id} {unfit[id]}' for id in ids)}",
+            expected="other rows, or a model and a corpus that they fit",
+            command="nox -s bench-cpu",
+        )
+    session.items[:] = [item for item in session.items if row_of(item) not in unfit]
+    return [id for id in ids if id not in unfit]
+
+
+def _chosen(config: pytest.Config) -> list[ladder.Variant]:
+    """The rows of the ladder, or of the study, whatever the device."""
+    if config.stash[SETTINGS].study:
+        return [variant for variant in config.stash[LADDER] if variant.name in study.ROWS]
+    return [variant for variant in config.stash[LADDER] if not variant.study]
+
+
+def _rows(config: pytest.Config) -> dict[str, ladder.Variant]:
+    """The rows that this device has, by test id."""
+    device = config.stash[SETTINGS].device
+    return {row_id(variant, device): variant for variant in _chosen(config) if device in variant.devices}
+
+
+def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    assert isinstance(reporter, pytest.TerminalReporter)
+    return reporter
+
+
+def _is_bench(item: pytest.Item) -> bool:
+    return "run" in getattr(item, "fixturenames", ())
+
+
+def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
+    """Row by row, and within a row effect, latency, accuracy, profile; what compares rows last, all else first."""
+    if not hasattr(item, "callspec"):
+        return (-1, 0)
+    if "row" not in item.callspec.params:
+        return (len(order), 0)
+    stage = getattr(item, "originalname", "")
+    return (order[item.callspec.params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
+
+
+# --- fixtures ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """The run: workers, clips, verdicts."""
+    run = request.config.stash[RUN]
+    yield run
+    run.stop()
+
+
+@pytest.fixture(scope="session")
+def row(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
+    """One built variant; its worker ends with it."""
+    row = run.start(_rows(request.config)[request.param])
+    yield row
+    run.finish(row)
+    row.finished_s = time.perf_counter() - _BEGAN
+    request.config.stash[WATCHER].line(terminal.one_line(results.row_values(run, row)))
+
+
+@pytest.fixture
+def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verdict], None]:
+    """Record a verdict, for ``--junitxml`` with the figures that it is of; a red one fails the test."""
+
+    def expect(row: Row, what: str, said: Verdict) -> None:
+        told = any(verdict.word is Word.CRASHED for verdict in row.verdicts.values())
+        row.verdicts[what] = said
+        figures = bencher.measures(results.row_values(run, row))
+        properties = {"verdict": str(said), **{name: metric["value"] for name, metric in figures.items()}}
+        request.node.user_properties += properties.items()
+        if said.word is Word.CRASHED and told:
+            pytest.skip(f"{row.id} CRASHED before")
+        if said.word.red:
+            pytest.fail(f"{said.word} {row.id} {what}: {said.text}", pytrace=False)
+
+    return expect
+
+
+@pytest.fixture
+def describe(request: pytest.FixtureRequest, run: Run) -> Callable[[Row], dict[str, Any]]:
+    """What pytest-benchmark stores beside the timings of a row."""
+
+    def describe(row: Row) -> dict[str, Any]:
+        saved = results.saved_values(run, row)
+        kept = {name: saved["row"][name] for name in ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")}
+        return {**kept, "key": request.config.stash[KEY], "lxbench": saved}
+
+    return describe
+
+
+# --- reporting ---------------------------------------------------------------------------------------------
+
+
+def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+    # A row prints a line of its own when it is done; dots between would break it. A red verdict is told in our summary,
+    # with its clips, and not once more under FAILURES: that is left to what went wrong unforeseen.
+    if "lxbench_row" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
+        return "red" if getattr(report, "verdict", False) else report.outcome, "", ""
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,  # noqa: ARG001 - the hook's signature
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    error = call.excinfo.value if call.excinfo else None
+    report.verdict = isinstance(error, pytest.fail.Exception) and not error.pytrace  # type: ignore[attr-defined]
+    return report
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    chosen = config.stash[SETTINGS]
+    machine_info["lxbench"] = machine.describe(chosen.threads, chosen.device)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    config, run = session.config, session.config.stash.get(RUN, None)
+    storage = config._benchmarksession  # type: ignore[attr-defined]
+    if not storage.benchmarks:
+        storage.autosave = None  # It would warn that there is nothing to save.
+    if run is not None:
+        config.stash[WATCHER].stop()
+        run.stop()
+        gate.judge_usable(run)
+        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        config.stash[UPDATED] = [] if interrupted else update.write(run, f"{datetime.now():%Y-%m-%d}")
+        if run.rows or run.orphans or config.stash[UPDATED]:
+            _leave_results(config, run, interrupted)
+        if config.stash[UPDATED]:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    return (yield)
+
+
+def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
+    found = results.collect(
+        run,
+        started=run.folder.name,
+        wall_s=time.perf_counter() - _BEGAN,
+        command=advice.command_line(config.invocation_params.args),
+        interrupted=interrupted,
+    )
+    found["history"] = [*config.stash[HISTORY], *results.ratios(found)]
+    found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
+    seconds = {
+        row.id: [said.seconds for said in row.transcripts.values()]
+        for row in run.rows
+        if row.timed and not row.measured_as
+    }
+    config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
+    config.stash[RESULTS] = found
+    results.write(run.folder, found)
+    results.write_text(run.folder / "bencher.json", json.dumps(bencher.metrics(found), indent=1) + "\n")
+    results.write_text(run.folder / "report.html", page.render([found], [run.folder], run.folder))
+    results.write_text(run.folder / "summary.md", markdown.summary(found))
+    if run.settings.study:
+        results.write_text(run.folder / "study.md", markdown.study_tables(found))
+
+
+def _anything_judged(config: pytest.Config) -> bool:
+    return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return
+    if not _anything_judged(config):
+        terminalreporter.write_line("\nlxbench: nothing was measured or judged")
+    if RESULTS not in config.stash:
+        return
+    terminalreporter.section("lxbench")
+    width = terminalreporter._tw.fullwidth
+    found = config.stash[RESULTS]
+    parts = terminal.ending(found, config.stash[COMPARISON], config.stash[UPDATED], run.folder, width)
+    if run.settings.study:
+        parts = [*terminal.study_tables(found), *parts]
+    terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """Turn our errors into pytest's: exit code 4, no traceback."""
+    try:
+        yield
+    except LxbenchError as error:
+        raise pytest.UsageError(str(error)) from None
