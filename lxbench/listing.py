@@ -82,8 +82,9 @@ def _find(path: Path, spec: str) -> Callable[[Columns], Iterator[Entry]]:
         return partial(_of_lines, path)
     if listing := next((path / name for name in _LISTINGS if (path / name).is_file()), None):
         return partial(_of_lines, listing)
-    if rows := _data_set(path, spec):
-        return partial(_of_rows, rows, spec, path)
+    base, _, split = (str(path), "", "") if path.exists() else spec.rpartition(":") if ":" in spec else (spec, "", "")
+    if (rows := _data_set(Path(base), spec, split)) is not None:
+        return partial(_of_rows, rows, spec, Path(base) if Path(base).is_dir() else Path(base).parent)
     reason = f"no {' or '.join(_LISTINGS)}, parquet files or data set in {path}" if path.is_dir() else f"no {path}"
     raise CorpusError(
         f"corpus {spec} is not there: {reason}",
@@ -128,17 +129,26 @@ def _names(role: str, chosen: Columns) -> tuple[str, ...]:
 def _of_lines(listing: Path, columns: Columns) -> Iterator[Entry]:
     found: dict[str, str] = {}
     for line, row in (_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing):
-        where = f"{listing.name}:{line}"
         if isinstance(row, str):
-            yield Entry("", "", where, Path, row)
+            yield _useless(f"{listing.name}:{line}", row)
             continue
-        found = found or named(list(row), columns, f"{listing}:{line}", ["audio"])
-        if not (name := row.get(found["audio"])):
-            yield Entry("", "", where, Path, f"no {found['audio']!r}")
-            continue
-        text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
-        id = next((row[key] for key in _names("id", columns) if row.get(key)), Path(name).with_suffix("").as_posix())
-        yield Entry(str(id), str(text), where, partial(Path, listing.parent / name))
+        found = found or named(list(filter(None, row)), columns, f"{listing}:{line}", ["audio"])
+        yield _of_line(row, listing.parent, f"{listing.name}:{line}", found["audio"], columns)
+
+
+def _of_line(row: Mapping[str, Any], folder: Path, where: str, audio: str, columns: Columns) -> Entry:
+    name = row.get(audio)
+    if not isinstance(name, str) or not name:
+        return _useless(where, f"no {audio!r}")
+    if str(row.get("offset") or "").strip("0."):
+        return _useless(where, f"{name} from second {row['offset']} on: cut what is a part of a recording")
+    text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
+    id = next((row[key] for key in _names("id", columns) if row.get(key)), Path(name).with_suffix("").as_posix())
+    return Entry(str(id), str(text), where, partial(Path, folder / name))
+
+
+def _useless(where: str, fault: str) -> Entry:
+    return Entry("", "", where, Path, fault)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -171,22 +181,24 @@ def _text(path: Path) -> str:
 # --- data sets of rows -------------------------------------------------------------------------------------
 
 
-def _data_set(path: Path, spec: str) -> Any:
+def _data_set(place: Path, spec: str, split: str) -> Any:
     """The ``datasets.Dataset`` behind a SPEC, None where it cannot be one.
 
-    A ``:split`` may stand behind a folder, ``:split`` or ``:config:split`` behind a hub id.
+    Args:
+        place: where a folder or a file would be.
+        spec: what the user asked for: a ``:split`` may stand behind a folder, a ``:config`` before it behind a hub id.
+        split: what stands behind the last colon.
     """
-    base, _, split = (str(path), "", "") if path.exists() or ":" not in spec else spec.rpartition(":")
-    place = Path(base)
     if place.is_file() and place.suffix == ".parquet":
-        return _opened(spec, lambda library: library.Dataset.from_parquet(base))
+        return _opened(spec, lambda library: library.Dataset.from_parquet(str(place)))
     if any((place / name).is_file() for name in ("dataset_dict.json", "dataset_info.json")):
-        return _of_split(_opened(spec, lambda library: library.load_from_disk(base)), spec, split)
+        return _of_split(_opened(spec, lambda library: library.load_from_disk(str(place))), spec, split)
     if place.is_dir() and next(place.rglob("*.parquet"), None):
-        return _of_split(_opened(spec, lambda library: library.load_dataset(base)), spec, split)
-    if not path.exists() and not place.exists() and _HUB.fullmatch(spec):
+        return _of_split(_opened(spec, lambda library: library.load_dataset(str(place))), spec, split)
+    if not place.exists() and _HUB.fullmatch(spec):
         repo, *config, split = spec.split(":") if split else (spec, "")
-        loaded = _opened(spec, lambda library: library.load_dataset(repo, *config, split=split or None))
+        here = f"{spec} (no file or folder here)"
+        loaded = _opened(here, lambda library: library.load_dataset(repo, *config, split=split or None))
         return loaded if split else _of_split(loaded, spec, "")
     return None
 

@@ -61,6 +61,9 @@ def said(folder: Path) -> dict[str, str]:
         (["--lx-language", "klingon"], "--lx-language 'klingon' is not a language of model embedded"),
         (["--lx-results", "/dev/null/results"], "the results folder /dev/null/results cannot be written"),
         (["--lx-variants", "/no/such/rows.py"], "--lx-variants /no/such/rows.py: FileNotFoundError"),
+        (["--lx-columns", "sound=x"], "--lx-columns 'sound=x' does not say which column is what"),
+        (["--lx-normalizer", "german"], "--lx-normalizer 'german' is not a normaliser"),
+        (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
     ],
 )
 def test_wrong_usage(bench: Bench, arguments: list[str], message: str) -> None:
@@ -122,6 +125,18 @@ def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str)
     assert "1 of 3 clips of corpus" in done.stderr
     assert message in done.stderr
     assert done.returncode == 4
+
+
+def test_bad_clips_are_left_out_and_said(bench: Bench, small_corpus: Path, tmp_path: Path) -> None:
+    first, *_ = sorted(small_corpus.glob("*.flac"))
+    first.write_bytes(b"fLaC and then nothing")
+    asked = ("--lx-corpus", small_corpus, "--lx-normalizer", "none", "-k", "[fp32-cpu]", "--benchmark-disable")
+    done = bench(*asked, "--lx-skip-bad")
+    assert done.returncode == 1, done.stdout + done.stderr  # There is no baseline.
+    assert "1 of 3 clips are bad and left out: metadata.jsonl:" in Flat(done.stdout)
+    found = results(tmp_path)
+    assert (len(found["corpus"]["clips"]), found["normalizer"]) == (2, "none/1")
+    assert "--lx-normalizer none --lx-skip-bad" in Flat(done.stdout)
 
 
 def test_a_hub_id_that_cannot_be_had(bench: Bench) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tracemalloc
 from pathlib import Path
@@ -141,6 +142,10 @@ def test_bad_clips_are_left_out_where_that_is_wanted_and_said(small_corpus: Path
         (["{"], r"metadata\.jsonl:4: not JSON"),
         (['{"text": "раз"}'], r"metadata\.jsonl:4: no 'file_name'"),
         (['{"file_name": "", "transcription": "раз"}'], r"metadata\.jsonl:4: no 'file_name'"),
+        (
+            ['{"file_name": "x.flac", "transcription": "раз", "offset": 1.5}'],
+            r"metadata\.jsonl:4: x\.flac from second 1\.5 on: cut what is a part of a recording",
+        ),
         (["[]"], r"metadata\.jsonl:4: not a JSON object"),
         (
             ['{"file_name": "x.flac", "transcription": "раз"}', '{"file_name": "x.wav", "transcription": "раз"}'],
@@ -360,7 +365,7 @@ def test_a_data_set_of_the_hub_that_cannot_be_had_is_refused(monkeypatch: pytest
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
-    with pytest.raises(CorpusError, match="corpus no-one/nothing:test could not be read: "):
+    with pytest.raises(CorpusError, match=r"corpus no-one/nothing:test \(no file or folder here\) could not be read: "):
         corpus.load("no-one/nothing:test", CORPORA)
 
 
@@ -383,3 +388,28 @@ def test_memory_stays_flat_however_many_clips_there_are(small_corpus: Path) -> N
     few, many = peak(10), peak(500)
     audio = sum(read_audio(file).nbytes for file in sources) * 500 / len(sources)
     assert many - few < 4 * 2**20 < audio / 10
+
+
+@pytest.mark.usefixtures("cache")
+def test_a_data_set_of_the_hub_is_read_from_its_cache(
+    small_corpus: Path, rows: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the library leaves a data set there when it was loaded with a network: the arrow files of each split."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hub")
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    for split in ("train", "test"):
+        rows.to_parquet(tmp_path / "speech" / f"{split}-00000-of-00001.parquet")
+    datasets.load_dataset(str(tmp_path / "speech"), cache_dir=str(tmp_path / "hub"))
+    (prepared,) = (path.parent for path in (tmp_path / "hub" / "speech").rglob("dataset_info.json"))
+    cached = tmp_path / "hub" / "someone___speech" / "default" / "0.0.0" / ("0" * 40)
+    cached.parent.mkdir(parents=True)
+    prepared.rename(cached)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    for spec in ("someone/speech:test", "someone/speech:default:test"):
+        loaded = corpus.load(spec, CORPORA)
+        assert same_clips(loaded, wanted)
+        assert loaded.name == re.sub("[/:]", "-", spec)
+    with pytest.raises(CorpusError, match="corpus someone/speech has 2 splits"):
+        corpus.load("someone/speech", CORPORA)
