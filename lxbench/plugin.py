@@ -195,7 +195,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)
         unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest)
-        ids = _without(session, benches, {row_id(variant, chosen.device): variant.elsewhere for variant in unfit})
+        reasons = {row_id(variant, chosen.device): variant.elsewhere for variant in unfit}
+        ids, out = _without(session, benches, reasons)
         timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
         here = machine.describe(chosen.threads, chosen.device)
         config.stash[KEY] = history.key(chosen, source, clips, here)
@@ -206,7 +207,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
-        run.absent += unfit
+        run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]
         wanted = [_rows(config)[id] for id in ids]
         update.check(run, wanted)
         watcher.plan(gate.plan(run, wanted))
@@ -226,21 +227,22 @@ def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Cor
     return clips, observed
 
 
-def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> list[str]:
-    """Take the rows out of a run that have no place in it; return the ids of the others."""
+def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Take the rows out of a run that have no place in it; return the ids of the others, and of those."""
 
     def row_of(item: pytest.Item) -> str:
         return str(item.callspec.params.get("row", "")) if hasattr(item, "callspec") else ""
 
     ids = list(dict.fromkeys(filter(None, map(row_of, benches))))
-    if ids and all(id in unfit for id in ids):
+    kept, out = [id for id in ids if id not in unfit], [id for id in ids if id in unfit]
+    if out and not kept:
         raise UsageError(
-            f"nothing is left to run: {'; '.join(f'{id} {unfit[id]}' for id in ids)}",
+            f"nothing is left to run: {'; '.join(f'{id} {unfit[id]}' for id in out)}",
             expected="other rows, or a model and a corpus that they fit",
             command="nox -s bench-cpu",
         )
     session.items[:] = [item for item in session.items if row_of(item) not in unfit]
-    return [id for id in ids if id not in unfit]
+    return kept, out
 
 
 def _chosen(config: pytest.Config) -> list[ladder.Variant]:

@@ -4,7 +4,7 @@ import math
 
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
-from lxbench.steps.cut import low_rank, prune_ffn, prune_layers
+from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import (
@@ -109,6 +109,13 @@ VARIANTS = ladder(
         ALL,
         (prune_ffn((0.5, 0.5, 0.5, 0.75, 1)),),
         "up to half of the encoder's neurons removed, less in the last layers",
+        runs="addmm float32",
+    ),
+    Variant(
+        "prune-heads",
+        ALL,
+        (prune_heads((0.875, 1)),),
+        "one of eight heads removed in the first half of the encoder",
         runs="addmm float32",
     ),
     Variant(

@@ -54,7 +54,7 @@ def test_a_row_of_ones_own_in_a_repository_of_ones_own(project: Path, site: Path
     asked = ("--lx-variants", "my_rows.py", "--lx-corpus", "speech", "-k", "int8-decoder or fp32")
     first = run(project, site, *asked)
     assert first.returncode == 1, first.stdout + first.stderr
-    assert "2 NEW" in first.stdout
+    assert first.stdout.count("x  NEW  after") == 2
     assert "pytest --pyargs lxbench.bench --lx-device cpu --lx-update new,changed --lx-update new" in first.stdout
     recorded = run(project, site, *asked, "--lx-update", "new")
     assert recorded.returncode == 1, recorded.stdout + recorded.stderr

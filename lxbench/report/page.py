@@ -24,7 +24,7 @@ from lxbench.verdict import USABLE_MARGIN, Word
 
 _STATIC = Path(__file__).parent / "static"
 # Charts: Observable Plot (https://observablehq.com/plot), and D3 that it is built on; shipped: a page has no network.
-_SCRIPTS = ("vendor/d3.min.js", "vendor/plot.umd.min.js", "page.js")
+_LIBRARIES = ("vendor/d3.min.js", "vendor/plot.umd.min.js")
 
 
 def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
@@ -51,8 +51,13 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
         operator_columns=table.OPERATORS,
         runs=[_run(run, label, several=len(runs) > 1) for run, label in zip(runs, labels(runs), strict=True)],
         data=_embedded(values(runs, folders, out)),
-        scripts=[(_STATIC / name).read_text("utf-8") for name in _SCRIPTS],
+        scripts=[*libraries(), (_STATIC / "page.js").read_text("utf-8")],
     )
+
+
+def libraries() -> list[str]:
+    """The scripts that charts are drawn with."""
+    return [(_STATIC / name).read_text("utf-8") for name in _LIBRARIES]
 
 
 def style() -> str:
@@ -122,7 +127,7 @@ def values(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> dict[
             rows.append({"run": number, "label": name, "best": row["variant"] in best, **errors[row["variant"]]})
             rows[-1] |= _row(row, places)
             heard.append(_Heard(_by_id(row), reference, (row["baseline"] or {}).get("clips", {})))
-    normalize = score.normalizer_for(runs[0]["language"]).apply
+    normalize = score.normalizer_named(runs[0]["normalizer"]).apply
     return {
         "runs": labels(runs),
         "margin": USABLE_MARGIN,

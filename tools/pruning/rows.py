@@ -9,9 +9,11 @@ from lxbench.ladder import CPU, Step, Variant
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 
+RUSSIAN = prune_vocabulary("CYRILLIC")
 
-def _row(name: str, step: Step, clips: int = 0) -> Variant:
-    return Variant(f"sweep-{name}", CPU, (step,), clips=clips)
+
+def _row(name: str, *steps: Step, clips: int = 0) -> Variant:
+    return Variant(f"sweep-{name}", CPU, steps, clips=clips)
 
 
 # What is cut, and how much: less stays from row to row.
@@ -26,6 +28,7 @@ LINES: dict[str, tuple[Variant, ...]] = {
     ),
     "feed-forwards, decoder": tuple(_row(f"ffn-decoder-{share:g}", prune_ffn(decoder=share)) for share in (0.75, 0.5)),
     "heads, encoder": tuple(_row(f"heads-{share:g}", prune_heads(share)) for share in (0.875, 0.75, 0.5)),
+    "heads, decoder": tuple(_row(f"heads-decoder-{share:g}", prune_heads(decoder=share)) for share in (0.875, 0.75)),
     "heads, decoder to encoder": tuple(
         _row(f"heads-cross-{share:g}", prune_heads(cross=share)) for share in (0.75, 0.5)
     ),
@@ -33,7 +36,16 @@ LINES: dict[str, tuple[Variant, ...]] = {
     "layers, encoder": (_row("layers-encoder-1", prune_layers(encoder=1)),),
     "low rank, encoder": tuple(_row(f"lowrank-{share:g}", low_rank(share)) for share in (0.9999, 0.999, 0.997)),
     "positions": tuple(_row(f"positions-{seconds}", prune_positions(seconds)) for seconds in (25, 20, 16)),
-    "vocabulary": (_row("vocab", prune_vocabulary("CYRILLIC")),),
+    "vocabulary": (_row("vocab", RUSSIAN),),
+    "vocabulary and feed-forwards": (
+        _row("vocab-ffn-0.75", RUSSIAN, prune_ffn((0.75, 0.75, 0.75, 0.9, 1))),
+        _row("vocab-ffn-0.5", RUSSIAN, prune_ffn((0.5, 0.5, 0.5, 0.75, 1))),
+    ),
+    "vocabulary, feed-forwards, positions": (
+        _row("structured-25", prune_positions(25), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), RUSSIAN),
+        _row("structured-20", prune_positions(20), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), RUSSIAN),
+        _row("structured-16", prune_positions(16), prune_ffn((0.5, 0.5, 0.5, 0.75, 1)), RUSSIAN),
+    ),
 }
 
 # Importance and fit, at one share each: what chooses best. A destroyed model talks for minutes: a few clips tell.
