@@ -6,7 +6,7 @@ const points = data.points.flatMap((point) =>
 const shown = points.filter((point) => point.value <= limit);
 const at = { x: "removed", y: "value", z: "line", fx: "panel" };
 const colors = ["#0969da", "#2da44e", "#cf222e", "#bf8700", "#8250df", "#bf3989", "#1b7c83", "#bc4c00", "#6e7781",
-  "#a0552d", "#7d8590", "#d4a72c", "#e16f24"];
+  "#a0552d", "#7d8590", "#d4a72c", "#e16f24", "#57606a"];
 const named = data.lines.map((line, place) => Plot.text([Object.values(panels)[Math.floor(place / half)]], {
   fx: (panel) => panel, frameAnchor: "bottom-left", textAnchor: "start", lineAnchor: "top", dy: 52 + 17 * (place % half),
   text: () => `${place + 1}  ${line}`, fill: () => line, fontSize: 11,

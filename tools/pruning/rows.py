@@ -28,6 +28,9 @@ LINES: dict[str, tuple[Variant, ...]] = {
     ),
     "feed-forwards, decoder": tuple(_row(f"ffn-decoder-{share:g}", prune_ffn(decoder=share)) for share in (0.75, 0.5)),
     "heads, encoder": tuple(_row(f"heads-{share:g}", prune_heads(share)) for share in (0.875, 0.75, 0.5)),
+    "heads, encoder, less in the last layers": tuple(
+        _row(f"heads-early-{share:g}", prune_heads((share, 1))) for share in (0.875, 0.75, 0.5)
+    ),
     "heads, decoder": tuple(_row(f"heads-decoder-{share:g}", prune_heads(decoder=share)) for share in (0.875, 0.75)),
     "heads, decoder to encoder": tuple(
         _row(f"heads-cross-{share:g}", prune_heads(cross=share)) for share in (0.75, 0.5)
