@@ -114,8 +114,8 @@ VARIANTS = ladder(
     Variant(
         "prune-heads",
         ALL,
-        (prune_heads((0.875, 1)),),
-        "one of eight heads removed in the first half of the encoder",
+        (prune_heads((0.75, 1)),),
+        "a quarter of the heads removed in the first layers of the encoder, less in the next",
         runs="addmm float32",
     ),
     Variant(

@@ -36,7 +36,7 @@ WANTED_CHANGES = {
     "prune_magnitude(0.81)": {"zeros", "magnitude"},
     "prune_ffn(encoder=0.5-0.5-0.5-0.75-1)": {"shapes", "size_mib"},
     "prune_ffn(encoder=0.75-0.75-0.75-0.9-1)": {"shapes", "size_mib"},
-    "prune_heads(encoder=0.875-1)": {"shapes", "size_mib"},
+    "prune_heads(encoder=0.75-1)": {"shapes", "size_mib"},
     "prune_layers(decoder=1)": {"modules", "shapes", "size_mib"},
     "low_rank(encoder=0.999)": {"modules", "shapes", "size_mib"},
     "prune_vocabulary(CYRILLIC)": {"modules", "shapes", "size_mib"},
