@@ -6,6 +6,7 @@ Radford et al. 2022, https://arxiv.org/abs/2212.04356.
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -75,8 +76,11 @@ def window(model: Any) -> int:
 
 
 def features_for(model: Any, extractor: Any, audio: NDArray[np.float32]) -> Any:
-    """Log-mel features of one clip, padded or cut to what a model hears, on its device and in its type."""
-    features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=window(model), return_tensors="pt").input_features
+    """Log-mel features of one clip, padded or cut to what the encoder asks for, on its device and in its type."""
+    samples = window(model)
+    if hasattr(model.model.encoder, "heard"):
+        samples = HOP * model.model.encoder.heard(math.ceil(len(audio) / HOP))
+    features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt").input_features
     return features.to(model.device, model.dtype)
 
 
@@ -102,8 +106,16 @@ def encode(loaded: Loaded, features: Any) -> Any:
 
 
 def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
-    """Greedy decoding from the encoder's output; the tokens are on the CPU, so a CUDA device is done."""
-    ids: list[int] = loaded.model.generate(
+    """Greedy decoding from the encoder's output; the tokens are on the CPU, so a CUDA device is done.
+
+    By ``generate``, or by a loop that the decoder brings, see ``lxbench.plain.Decoder.greedy``.
+    """
+    ids: list[int]
+    if own := getattr(loaded.model.model.decoder, "greedy", None):
+        prompt = prompt_ids(loaded.model, language)
+        ids = own(loaded.model, hidden, prompt, loaded.suppressed, loaded.suppressed_first)[0]
+        return ids
+    ids = loaded.model.generate(
         encoder_outputs=hidden,
         logits_processor=[_Suppression(loaded)],
         num_beams=1,
@@ -142,3 +154,12 @@ def prompt_for(model: Any, language: str) -> dict[str, str]:
     if not getattr(model.generation_config, "is_multilingual", True):
         return {}
     return {"language": language, "task": "transcribe"}
+
+
+def prompt_ids(model: Any, language: str) -> list[int]:
+    """The tokens that ``generate`` makes of ``prompt_for``: start, language, task, no timestamps."""
+    generation = model.generation_config
+    ids = [generation.decoder_start_token_id]
+    if prompt_for(model, language):
+        ids += [generation.lang_to_id[f"<|{language}|>"], generation.task_to_id["transcribe"]]
+    return [*ids, generation.no_timestamps_token_id]

@@ -1,0 +1,46 @@
+"""Inference without what it does not need: a plain loop, joined projections, padding heard once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lxbench.errors import StepError
+from lxbench.ladder import Step, whisper_only
+
+
+@whisper_only
+def plain_decoding(model: Any) -> Any:
+    """Decode in a plain greedy loop, over a cache of fixed length, queries, keys and values in one product.
+
+    In the place of ``generate``, which prepares every token for whatever might be asked of it. The text is the same.
+    """
+    from lxbench.plain import Decoder
+
+    model.model.decoder = Decoder(model.model.decoder)
+    return model
+
+
+def merge_padding(ratio: int, margin_s: float = 1.0) -> Step:
+    """Let the encoder hear the padding behind a clip once for every so many positions; see ``lxbench.plain.Encoder``.
+
+    Nothing is cut off: the window stays 30 s, and clips of any length in it are heard as before.
+
+    Args:
+        ratio: positions that become one, each 20 ms; 1 merges none.
+        margin_s: seconds behind the clip that stay as they are.
+    """
+
+    def step(model: Any) -> Any:
+        from lxbench.plain import Decoder, Encoder
+
+        if not isinstance(model.model.decoder, Decoder):
+            raise StepError(
+                f"{step.__name__} before plain_decoding: only its decoder knows how much a merged position weighs",
+                expected="plain_decoding, then merge_padding",
+                command="see fast in lxbench/variants.py",
+            )
+        model.model.encoder = Encoder(model.model.encoder, ratio, round(margin_s * 50))
+        return model
+
+    step.__name__ = f"merge_padding({ratio})"
+    return whisper_only(step)
