@@ -22,9 +22,10 @@ def install(session: nox.Session, extras: str = "embedded") -> None:
     session.install("-c", "constraints/cpu.txt", "-e", f".[{extras}]")
 
 
-def bench(session: nox.Session, *arguments: str) -> None:
+def bench(session: nox.Session, *arguments: str, extras: str = "embedded") -> None:
     """Run the benchmark suite; later options win over earlier ones."""
-    command(session, "pytest", "bench", *arguments)
+    install(session, extras)
+    run(session, "pytest", "bench", *arguments)
 
 
 def command(session: nox.Session, module: str, *arguments: str) -> None:
@@ -69,6 +70,13 @@ def bench_cpu(session: nox.Session) -> None:
 def bench_gpu(session: nox.Session) -> None:
     """Benchmark the ladder on a CUDA GPU and judge it against the baselines; exit code 4 without one."""
     bench(session, "--lx-device", "cuda")
+
+
+@nox.session
+def engines(session: nox.Session) -> None:
+    """Benchmark the same model in other engines, fp32 and fast beside them."""
+    rows = "[fp32-cpu] or [fast-cpu] or ct2"
+    bench(session, "--lx-device", "cpu", "-k", rows, extras="embedded,engines")
 
 
 @nox.session

@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lxbench import card, census, known_failures, models
+from lxbench import card, census, known_failures, models, roofline
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.ladder import Step, Variant
+from lxbench.roofline import Work
 from lxbench.transcribe import transcribe
 
 
@@ -26,6 +27,7 @@ class BuildReport:
         steps: per step its name and the counts of the census that it changed.
         loaded: the counts of the model before the steps.
         census: the counts of the finished variant.
+        work: what its parts have to do, None for one that runs in another engine.
         kernels: matrix kernels seen while it transcribed, see ``census.kernels``.
     """
 
@@ -34,6 +36,7 @@ class BuildReport:
     steps: list[dict[str, Any]] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
     census: dict[str, Any] = field(default_factory=dict)
+    work: Work | None = None
     kernels: dict[str, int] = field(default_factory=dict)
 
 
@@ -55,6 +58,7 @@ def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], No
         loaded = models.load(folder, device)
     before = census.take(loaded.model)
     report.card, report.loaded = card.lines(loaded.model), asdict(before)
+    report.work = roofline.count(loaded.model)
     with _timed(report, "steps"):
         for step in variant.steps:
             stage(step_name(step))
@@ -62,6 +66,7 @@ def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], No
             known_failures.check(loaded.model)
             after = census.take(loaded.model)
             report.steps.append({"name": step_name(step), "changed": _require_change(step, before, after)})
+            report.work = roofline.count(loaded.model, report.work)
             before = after
     report.census = asdict(before)
     return loaded, report

@@ -24,6 +24,7 @@ _MATMUL = (
     "onednn::",
     "torchao::",
     "bitsandbytes::",
+    "ctranslate2::",
     "MatMul8bit",
 )
 
@@ -37,7 +38,7 @@ class Census:
         dtypes: how many stored numbers of each type.
         zeros: how many of them are exactly zero.
         magnitude: sum of their absolute values.
-        size_mib: what the tensors of a saved state dict take on disk.
+        size_mib: what the tensors of a saved state dict take on disk, and what another engine keeps there.
         compiled: what torch.compile will run: modules, and the decoding step.
         wrapped: modules whose ``forward`` or ``generate`` was replaced.
         shapes: how many matrices of floats of each shape, such as ``2048x512``.
@@ -75,7 +76,7 @@ def take(model: Any) -> Census:
         dtypes=dict(dtypes),
         zeros=zeros,
         magnitude=magnitude,
-        size_mib=size / 2**20,
+        size_mib=(size + sum(getattr(module, "stored_bytes", 0) for module in modules)) / 2**20,
         compiled=sum(module._compiled_call_impl is not None for module in modules)
         + (getattr(generation, "compile_config", None) is not None),
         wrapped=sum(not vars(module).keys().isdisjoint({"forward", "generate"}) for module in modules),

@@ -186,6 +186,14 @@ def judge_usable(run: Run) -> None:
             row.against_reference = verdict.word_shift(row.records, row.clip_counts_of(run.reference_said))
 
 
+def judge_throughput(row: Row) -> Verdict:
+    """Clips per second in batches: shown, not gated."""
+    if row.crash or row.throughput is None:
+        return Verdict(Word.CRASHED, row.crash)
+    done = row.throughput
+    return Verdict(Word.PASS, f"{done.clips_per_s:.2f} clips/s in batches of {done.batch}")
+
+
 def judge_profile(row: Row) -> Verdict:
     """Whether encoder and decoder could be profiled; names the operator on top of each."""
     if row.crash or not row.profiles:

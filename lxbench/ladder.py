@@ -42,6 +42,7 @@ class Variant:
         clips: only the first so many clips of the corpus's fixed order; 0 for all.
         languages: Whisper's codes of those that it can write; empty for all.
         hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
+        needs: a package that it does not run without, of the extra ``engines``; empty for none.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
         study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
@@ -58,6 +59,7 @@ class Variant:
     clips: int = 0
     languages: frozenset[str] = frozenset()
     hears_s: float = MAX_SECONDS
+    needs: str = ""
     unusable: bool = False
     study: bool = False
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -84,6 +86,8 @@ def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -
             return f"its steps take a Whisper apart, this is a {family}"
         if row.languages and language not in row.languages:
             return f"for {', '.join(sorted(row.languages))} alone"
+        if row.needs and importlib.util.find_spec(row.needs) is None:
+            return f"needs {row.needs}: pip install 'lxbench[engines]'"
         if row.hears_s < longest:
             return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
         return ""

@@ -29,7 +29,7 @@ from lxbench.verdict import Verdict, Word
 
 _BEGAN = time.perf_counter()
 # What is timed is scored: time first.
-_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile")
+_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_throughput", "test_profile")
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
@@ -67,6 +67,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
     add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
+    add("--lx-batch", default="", metavar="N", help="measure throughput too, N clips at once (default: not)")
     add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
     add(
         "--lx-update",
@@ -126,6 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
             revision=option("--lx-revision"),
             columns=settings.parse_columns(option("--lx-columns")),
             normalizer=settings.parse_normalizer(option("--lx-normalizer")),
+            batch=settings.parse_batch(option("--lx-batch")),
             skip_bad=option("--lx-skip-bad"),
         )
         config.stash[LADDER] = ladder.load(extra)
@@ -286,6 +288,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """The run: workers, clips, verdicts."""
     run = request.config.stash[RUN]
     yield run
+    run.measure_peaks()
     run.stop()
 
 

@@ -67,7 +67,7 @@ def take(loaded: Loaded, audio: NDArray[np.float32], language: str, stem: Path) 
     stem.parent.mkdir(parents=True, exist_ok=True)
     with torch.inference_mode():
         family, device = loaded.family, loaded.model.device
-        features = family.extract(loaded, audio)
+        features = family.extract(loaded, [audio])
         hidden = family.encode(loaded, features)
         parts = {
             "encoder": lambda: family.encode(loaded, features),

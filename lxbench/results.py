@@ -16,6 +16,7 @@ from lxbench.profile import Profile
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.score import Counts
+from lxbench.throughput import Throughput
 
 FORMAT = 2
 STARTED = "%Y-%m-%dT%H-%M-%S"  # How a run is called, and its folder: local time, without colons.
@@ -70,6 +71,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
         "order": [variant.name for variant in run.ladder],
         "orphans": [str(path) for path in run.orphans],
         "notes": run.notes,
+        "peaks": run.peaks,
     }
 
 
@@ -142,6 +144,8 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "counts": asdict(counts),
         "seconds": seconds,
         "parts": row.parts,
+        "work": row.work,
+        "throughput": None if row.throughput is None else _throughput(row.throughput),
         "ratio": None if ratio is None else asdict(ratio),
         "processes": row.processes,
         "disturbance": None if row.disturbance is None else asdict(row.disturbance),
@@ -185,6 +189,10 @@ def saved_values(run: Run, row: Row) -> dict[str, Any]:
         "corpus": {"name": run.corpus.name, "fingerprint": run.corpus.fingerprint, "clips": []},
         "machine": run.machine,
     }
+
+
+def _throughput(done: Throughput) -> dict[str, Any]:
+    return {**asdict(done), "clips_per_s": done.clips_per_s, "real_time_factor": done.real_time_factor}
 
 
 def _without(values: dict[str, Any], name: str) -> dict[str, Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from lxbench import score, verdict
+from lxbench import roofline, score, verdict
 from lxbench.baselines import Baseline, ClipRecord
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
@@ -14,6 +15,7 @@ from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
 from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, mean_ratio, timing
+from lxbench.throughput import Throughput
 from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import Usage
@@ -30,6 +32,7 @@ _MEASURED = (
     "usage",
     "profiles",
     "shortened",
+    "throughput",
 )
 
 
@@ -55,6 +58,7 @@ class Row:
         disturbance: what else the machine did while the row was timed.
         usage: memory, compilations and warnings of the worker while it transcribed; None where it did not finish.
         profiles: of ``encoder`` and ``decoder``, where asked for.
+        throughput: what it did in batches, where asked for.
         usable: whether WER is within the margin of fp32's in this run; None where fp32 was not heard.
         against_reference: how far WER is from fp32's, clip by clip; None where fp32 was not heard.
         baseline: what is stored; None where there is nothing.
@@ -80,6 +84,7 @@ class Row:
     disturbance: Disturbance | None = None
     usage: Usage | None = None
     profiles: dict[str, Profile] = field(default_factory=dict)
+    throughput: Throughput | None = None
     usable: bool | None = None
     against_reference: Shift | None = None
     baseline: Baseline | None = None
@@ -129,6 +134,22 @@ class Row:
             return None
         said = self.transcripts.values()
         return {name: sum(each.parts[name] for each in said) / len(said) for name in PARTS}
+
+    @property
+    def work(self) -> dict[str, Any] | None:
+        """What a clip takes at least, mean over the clips that were heard; None where it is not known.
+
+        ``encoder_gflop`` and ``token_mib`` as in ``roofline.Work``, ``passes`` of the decoder, the ``product`` type.
+        """
+        said = self.transcripts.values()
+        if self.report is None or (work := self.report.work) is None or not said or not all(s.positions for s in said):
+            return None
+        return {
+            "encoder_gflop": sum(work.encoder_gflop(each.positions) for each in said) / len(said),
+            "token_mib": sum(work.token_mib(each.positions) for each in said) / len(said),
+            "passes": sum(each.tokens + 1 for each in said) / len(said),  # The last one ends the text.
+            "product": roofline.product_type(self.report.kernels),
+        }
 
     @property
     def timing(self) -> Timing:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from lxbench import baselines, disturbance, score
+from lxbench import baselines, disturbance, score, throughput
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
 from lxbench.corpus import Clip, Corpus
@@ -55,6 +55,7 @@ class Run:
         absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
         notes: remarks for people.
         orphans: baselines that no variant owns, once looked for.
+        peaks: what the machine can do, see ``roofline.peaks``; empty where nothing was timed.
         budget: how long undecided rows may be timed further.
     """
 
@@ -80,6 +81,7 @@ class Run:
         self.absent: list[Variant] = []
         self.notes = [*corpus.remarks, *(f"calibration: {remark}" for remark in calibration.remarks)]
         self.orphans: list[Path] = []
+        self.peaks: dict[str, float] = {}
         self.budget = Budget()
         self._reference: Worker | None = None
         self._workers: dict[str, Worker] = {}
@@ -121,6 +123,12 @@ class Run:
         """End the worker of a row; the reference lives on beside the next one."""
         if not row.is_reference:
             self._workers[row.id].stop()
+
+    def measure_peaks(self) -> None:
+        """Measure what the machine can do, in the reference's process, once all rows are timed."""
+        if self.settings.timing and self._reference is not None and any(row.timed for row in self.rows):
+            with suppress(CrashError):
+                self.peaks = self._reference.peaks()
 
     def stop(self) -> None:
         """End every worker."""
@@ -186,6 +194,22 @@ class Run:
                 row.usage = worker.usage()
         if row.is_reference:
             self._remember_reference(row.transcripts)
+
+    def transcribe_in_batches(self, row: Row) -> None:
+        """Transcribe the clips of a row several at once, after all that is timed one by one."""
+        worker, size = self._workers[row.id], self.settings.batch
+        groups = throughput.batches(row.corpus.clips, size)
+        with _crash_kept(row):
+            if row.crash or row.throughput:
+                return
+            self.watcher.stage(row.id, f"transcribing {size} clips at once")
+            worker.transcribe_batch(groups[0])  # Another shape: memory is taken, graphs are compiled.
+            said = {
+                clip.id: each
+                for group in groups
+                for clip, each in zip(group, worker.transcribe_batch(group), strict=True)
+            }
+            row.throughput = throughput.measured(size, row.corpus.clips, said, row.transcripts)
 
     def profile(self, row: Row) -> None:
         """Profile the first clip, after all that is timed."""

@@ -39,6 +39,7 @@ class Settings:
         revision: branch, tag or commit of a model on the hub; empty for its main branch.
         columns: what the corpus calls ``audio``, ``text`` and ``id``, where it has names of its own.
         normalizer: ``auto`` for that of the language, or a key of ``score.NORMALIZERS``.
+        batch: how many clips are transcribed at once where throughput is measured; 0 where it is not.
         skip_bad: whether a run goes on without the clips that cannot be used.
     """
 
@@ -59,6 +60,7 @@ class Settings:
     revision: str = ""
     columns: Mapping[str, str] = field(default_factory=dict)
     normalizer: str = AUTO
+    batch: int = 0
     skip_bad: bool = False
 
 
@@ -73,6 +75,23 @@ def parse_clips(text: str) -> int:
             f"--lx-clips {text!r} is not a number of clips",
             expected="a whole number, 0 for all",
             command="nox -s bench-cpu -- --lx-clips 8",
+        )
+    return int(text)
+
+
+def parse_batch(text: str) -> int:
+    """Parse ``--lx-batch``.
+
+    Raises:
+        UsageError: not a whole number of at least 2.
+    """
+    if not text:
+        return 0
+    if not text.isascii() or not text.isdigit() or int(text) < 2:
+        raise UsageError(
+            f"--lx-batch {text!r} is not a number of clips to transcribe at once",
+            expected="a whole number of at least 2; one by one is measured anyway",
+            command="nox -s bench-cpu -- --lx-batch 8",
         )
     return int(text)
 

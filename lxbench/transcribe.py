@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -27,12 +27,14 @@ class Transcript:
         seconds: wall time from audio in memory to text.
         parts: what ``seconds`` is made of, by the names in ``PARTS``: log-mel features, the encoder's pass, the
             decoder's passes with the choice of tokens, and the spelling of the text.
+        positions: of the encoder's output that the decoder looked at; 0 where another engine keeps it.
     """
 
     text: str
     tokens: int
     seconds: float
     parts: Mapping[str, float] = field(default_factory=dict)
+    positions: int = 0
 
 
 def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Transcript:
@@ -42,6 +44,17 @@ def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Tra
         loaded: the model with its tokenizer and feature extractor.
         audio: mono samples in [-1, 1] at 16 kHz, shape (samples,), at most 30 s.
         language: Whisper's code of the spoken language, such as ``ru``.
+    """
+    return transcribe_batch(loaded, [audio], language)[0]
+
+
+def transcribe_batch(loaded: Loaded, audio: Sequence[NDArray[np.float32]], language: str) -> list[Transcript]:
+    """Transcribe clips at once, each as ``transcribe`` does; the seconds of each are its share of the whole.
+
+    Args:
+        loaded: the model with its tokenizer and feature extractor.
+        audio: samples of each clip.
+        language: that is spoken in all of them.
     """
     import torch
 
@@ -58,13 +71,19 @@ def transcribe(loaded: Loaded, audio: NDArray[np.float32], language: str) -> Tra
         mark()
         hidden = family.encode(loaded, features)
         mark()
-        ids = family.decode(loaded, hidden, language)
+        texts = family.decode(loaded, hidden, language)
         mark()
-    text = loaded.tokenizer.decode(ids, skip_special_tokens=True).strip()
+    spelled = [loaded.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in texts]
     marks.append(time.perf_counter())
     special = set(loaded.tokenizer.all_special_ids)
-    parts = {name: end - start for name, (start, end) in zip(PARTS, pairwise(marks), strict=True)}
-    return Transcript(text, sum(id not in special for id in ids), marks[-1] - marks[0], parts)
+    share = 1 / len(audio)
+    parts = {name: share * (end - start) for name, (start, end) in zip(PARTS, pairwise(marks), strict=True)}
+    states = getattr(hidden, "last_hidden_state", None)
+    positions = 0 if states is None else states.shape[1]
+    return [
+        Transcript(text, sum(id not in special for id in ids), share * (marks[-1] - marks[0]), parts, positions)
+        for text, ids in zip(spelled, texts, strict=True)
+    ]
 
 
 def synchronize(device: Any) -> None:

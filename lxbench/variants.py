@@ -5,6 +5,7 @@ import math
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
+from lxbench.steps.engines import ctranslate2
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -204,6 +205,19 @@ VARIANTS = ladder(
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
+    ),
+    # Other engines, the same model, features, prompt and clips.
+    *(
+        Variant(
+            f"ct2-{name}",
+            CPU,
+            (ctranslate2(compute_type),),
+            f"CTranslate2, the engine of faster-whisper, in {name}",
+            runs=f"ctranslate2::{compute_type}",
+            elsewhere="not yet on GPUs",
+            needs="ctranslate2",
+        )
+        for name, compute_type in (("fp32", "float32"), ("int8", "int8_float32"))
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

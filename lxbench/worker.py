@@ -15,20 +15,20 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from lxbench import calibration, ladder, noise, profile
+from lxbench import calibration, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
 from lxbench.build import BuildReport, build, warm_up
 from lxbench.corpus import Clip
 from lxbench.errors import LxbenchError
 from lxbench.profile import Profile
-from lxbench.transcribe import Transcript, transcribe
+from lxbench.transcribe import Transcript, transcribe, transcribe_batch
 
 # Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
 # when it is freed and takes tens of thousands of page faults for the next ones: kept, an fp32 clip of whisper-base
@@ -146,10 +146,24 @@ class Worker:
         transcript: Transcript = self._ask(("transcribe", None))
         return transcript
 
+    def transcribe_batch(self, clips: Sequence[Clip]) -> list[Transcript]:
+        """Transcribe clips at once; the seconds of each are its share.
+
+        Raises:
+            CrashError: it died, hung or raised.
+        """
+        transcripts: list[Transcript] = self._ask(("batch", [clip.path for clip in clips]))
+        return transcripts
+
     def usage(self) -> Usage:
         """What the worker has used and said since it was warm."""
         usage: Usage = self._ask(("usage", None))
         return usage
+
+    def peaks(self) -> dict[str, float]:
+        """What the machine can do, see ``roofline.peaks``."""
+        peaks: dict[str, float] = self._ask(("peaks", None))
+        return peaks
 
     def profile(self, stem: Path) -> dict[str, Profile]:
         """Profile the prepared clip, see ``profile.take``."""
@@ -254,6 +268,11 @@ def _answer_requests(connection: Connection, job: Job) -> None:
         elif request == "transcribe":
             assert audio is not None
             connection.send(("transcript", transcribe(loaded, audio, job.language)))
+        elif request == "batch":
+            together = [read_audio(path) for path in value]
+            connection.send(("transcripts", transcribe_batch(loaded, together, job.language)))
+        elif request == "peaks":
+            connection.send(("peaks", roofline.peaks(job.device)))
         elif request == "profile":
             assert audio is not None
             connection.send(("profiles", profile.take(loaded, audio, job.language, value)))

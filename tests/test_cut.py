@@ -101,7 +101,7 @@ def test_sliced_attention_says_what_masked_heads_say(fresh: Loaded, loaded: Load
 
 def test_the_fit_brings_the_encoder_back_to_what_it_said(fresh: Loaded, audio: NDArray[np.float32]) -> None:
     """On a clip that the fit has not seen."""
-    features = extract(fresh, audio)
+    features = extract(fresh, [audio])
     frames = 50 * len(audio) // 16_000
 
     def said(model: Any) -> torch.Tensor:

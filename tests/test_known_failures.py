@@ -73,7 +73,7 @@ def test_inductor_still_cannot_compile_a8w8_on_bfloat16() -> None:
 def test_features_still_cannot_be_extracted_under_autocast(loaded: Loaded) -> None:
     """Why ``autocast`` wraps the two forwards and not all of ``generate`` with its features."""
     with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(TypeError, match="unsupported ScalarType BFloat16"):
-        extract(loaded, torch.zeros(16_000).numpy())
+        extract(loaded, [torch.zeros(16_000).numpy()])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -17,6 +17,7 @@ from lxbench.errors import ModelError, UsageError
 from lxbench.families import Loaded
 from lxbench.families.whisper import extract
 from lxbench.transcribe import transcribe
+from tests.shapes import SHAPES, language_of, small_whisper
 from tests.suite import CORPORA
 
 
@@ -265,40 +266,18 @@ def test_a_model_without_what_belongs_to_it_is_refused(folder: Path, name: str, 
     assert f"save_pretrained('{folder}')" in str(raised.value)
 
 
-# Layers of the encoder and the decoder, heads, width and mel bands, in the proportions of the large ones.
-# The last is as an English-only checkpoint has it.
-SHAPES = {"large-v3": (4, 4, 4, 64, 128), "large-v3-turbo": (4, 1, 4, 64, 128), "tiny.en": (2, 2, 2, 32, 80)}
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_other_shapes_transcribe(loaded: Loaded, tmp_path: Path, shape: str) -> None:
     """A small model with random weights says nothing that makes sense, but says it from end to end."""
-    layers, decoder_layers, heads, width, mels = SHAPES[shape]
-    sizes = {
-        "d_model": width,
-        "num_mel_bins": mels,
-        "encoder_layers": layers,
-        "decoder_layers": decoder_layers,
-        **{f"{part}_attention_heads": heads for part in ("encoder", "decoder")},
-        **{f"{part}_ffn_dim": 4 * width for part in ("encoder", "decoder")},
-    }
-    torch.manual_seed(0)
-    config = type(loaded.model.config).from_dict({**loaded.model.config.to_dict(), **sizes})
-    model = type(loaded.model)(config)
-    model.generation_config = copy.deepcopy(loaded.model.generation_config)
-    model.generation_config.max_length = 12
-    language = "en" if shape.endswith(".en") else "ru"
-    if language == "en":
-        model.generation_config.is_multilingual = False
-        del model.generation_config.lang_to_id, model.generation_config.task_to_id
+    model, language = small_whisper(loaded, shape), language_of(shape)
     model.save_pretrained(tmp_path)
     loaded.tokenizer.save_pretrained(tmp_path)
-    type(loaded.feature_extractor)(feature_size=mels).save_pretrained(tmp_path)
+    type(loaded.feature_extractor)(feature_size=model.config.num_mel_bins).save_pretrained(tmp_path)
     source = models.resolve(str(tmp_path))
     models.check_language(source, language)
     again = models.load(source.folder, "cpu")
     audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
-    assert extract(again, audio).shape == (1, mels, 3000)
+    assert extract(again, [audio]).shape == (1, model.config.num_mel_bins, 3000)
     assert transcribe(again, audio, language).text == transcribe(again, audio, language).text
 
 

@@ -105,6 +105,32 @@ def test_the_table_fits_and_keeps_each_row_readable(width: int) -> None:
     assert "unusable" in text
 
 
+BATCHED = {"batch": 8, "clips": 96, "clips_per_s": 9.876, "real_time_factor": 30.61, "changed": ["a", "b"]}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> None:
+    found = results(row("fp32", "PASS", ratio=None, throughput=None), row("fast", "PASS", throughput=BATCHED))
+    assert table.columns(found)[-2:] == ("clips/s, 8 at once (RTFx)", "verdict")
+    assert [line.cells[-2:] for line in table.lines(found)] == [("-", "PASS"), ("9.88 (30.6)", "PASS")]
+    text = ending(found, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "9.88 (30.6)" in text
+    assert "in batches than one by one: fast (2 of 96)" in " ".join(text.split())
+    assert "| clips/s, 8 at once (RTFx) | verdict |" in markdown.summary(found)
+    assert table.columns(results(row("fp32", "PASS"))) == table.COLUMNS
+
+
+def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
+    work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 12.0, "product": "float32"}
+    peaks = {"float32": 400.0, "read": 20.0}
+    found = results(row("fp32", "PASS", work=work), row("ct2-int8", "PASS", work=None), peaks=peaks)
+    wanted = ("fp32", "80.0 GFLOP", "320 GFLOP/s", "80% of 400 in float32", "100 MiB", "3.4 GB/s", "17% of 20.0")
+    assert list(table.limits(found)) == [wanted]
+    assert "how near the machine's limits" in markdown.summary(found)
+    assert list(table.limits(results(row("fp32", "PASS", work=work)))) == []
+
+
 def test_only_what_is_not_fine_is_explained() -> None:
     text = ending(results(*WIDE_ROWS), 120)
     assert "INCONCLUSIVE ptq-dynamic-cpu accuracy: WER 0.3" in text

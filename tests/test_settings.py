@@ -19,6 +19,18 @@ def test_bad_clips(text: str) -> None:
         settings.parse_clips(text)
 
 
+def test_batch() -> None:
+    assert settings.parse_batch("") == 0
+    assert settings.parse_batch("8") == 8
+
+
+@pytest.mark.parametrize("text", ["0", "1", "-8", "all", "2.5"])
+def test_bad_batch(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--lx-batch .* is not a number of clips to transcribe at once") as raised:
+        settings.parse_batch(text)
+    assert "--lx-batch 8" in str(raised.value)
+
+
 def test_columns() -> None:
     assert settings.parse_columns("") == {}
     assert settings.parse_columns("audio=wav,text=said") == {"audio": "wav", "text": "said"}

@@ -7,6 +7,7 @@ A family is a module with the functions of ``Family``. Beside these modules only
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -52,14 +53,14 @@ class Family(Protocol):
             ModelError: it should be told and cannot.
         """
 
-    def extract(self, loaded: Loaded, audio: NDArray[np.float32]) -> Any:
-        """What the encoder is given of one clip, on the model's device and in its type."""
+    def extract(self, loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
+        """What the encoder is given of clips at once, on the model's device and in its type."""
 
     def encode(self, loaded: Loaded, features: Any) -> Any:
         """The encoder's pass, as ``generate`` makes it."""
 
-    def decode(self, loaded: Loaded, hidden: Any, language: str) -> list[int]:
-        """Greedy decoding from the encoder's output."""
+    def decode(self, loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
+        """Greedy decoding from the encoder's output: tokens of each clip."""
 
 
 def find(name: str) -> Family:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lxbench.audio import SAMPLE_RATE
+from lxbench.errors import UsageError
 from lxbench.families import Family, Loaded
 
 if TYPE_CHECKING:
@@ -40,9 +42,19 @@ def languages(folder: Path) -> None:
     """None: a checkpoint hears the language that it was trained on."""
 
 
-def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
-    """The samples of one clip, shape (1, samples), on the model's device and in its type."""
-    samples = loaded.feature_extractor(audio, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+def extract(loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
+    """The samples of one clip, shape (1, samples), on the model's device and in its type.
+
+    Raises:
+        UsageError: several clips, which have no common length here.
+    """
+    if len(audio) > 1:
+        raise UsageError(
+            f"{len(audio)} clips at once for a Moonshine, which hears every clip as long as it is",
+            expected="one by one",
+            command="the same without --lx-batch",
+        )
+    samples = loaded.feature_extractor(audio[0], sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
     return samples.to(loaded.model.device, loaded.model.dtype)
 
 
@@ -53,10 +65,10 @@ def encode(loaded: Loaded, features: Any) -> Any:
     return output
 
 
-def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:  # noqa: ARG001 - it has one
+def decode(loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:  # noqa: ARG001 - it has one
     """Greedy decoding from the encoder's output."""
     limit = 1 + math.ceil(TOKENS_A_SECOND * hidden.samples / SAMPLE_RATE)
-    ids: list[int] = loaded.model.generate(encoder_outputs=hidden, num_beams=1, do_sample=False, max_new_tokens=limit)[
-        0
-    ].tolist()
+    ids: list[list[int]] = loaded.model.generate(
+        encoder_outputs=hidden, num_beams=1, do_sample=False, max_new_tokens=limit
+    ).tolist()
     return ids

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -75,29 +76,39 @@ def window(model: Any) -> int:
     return int(model.config.max_source_positions * 2 * HOP)  # The encoder halves the frames.
 
 
-def features_for(model: Any, extractor: Any, audio: NDArray[np.float32]) -> Any:
-    """Log-mel features of one clip, padded or cut to what the encoder asks for, on its device and in its type."""
+def features_for(model: Any, extractor: Any, audio: NDArray[np.float32], longest: int = 0) -> Any:
+    """Log-mel features of one clip, padded or cut to what the encoder asks for, on its device and in its type.
+
+    Args:
+        model: that hears it.
+        extractor: the feature extractor.
+        audio: samples of the clip.
+        longest: samples of the longest clip beside it in a batch.
+    """
     samples = window(model)
     if hasattr(model.model.encoder, "heard"):
-        samples = HOP * model.model.encoder.heard(math.ceil(len(audio) / HOP))
+        samples = HOP * model.model.encoder.heard(math.ceil(max(len(audio), longest) / HOP))
     features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt").input_features
     return features.to(model.device, model.dtype)
 
 
-def extract(loaded: Loaded, audio: NDArray[np.float32]) -> Any:
-    """Log-mel features of one clip, shape (1, mel bands, frames), on the model's device and in its type.
+def extract(loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
+    """Log-mel features of clips, shape (clips, mel bands, frames), on the model's device and in its type.
 
     Raises:
-        CorpusError: the clip is longer than what the model hears.
+        CorpusError: a clip is longer than what the model hears.
     """
-    samples = window(loaded.model)
-    if len(audio) > samples:
+    import torch
+
+    samples, longest = window(loaded.model), max(map(len, audio))
+    if longest > samples:
         raise CorpusError(
-            f"a clip of {len(audio) / SAMPLE_RATE:.1f} s for a model that hears {samples / SAMPLE_RATE:g} s",
+            f"a clip of {longest / SAMPLE_RATE:.1f} s for a model that hears {samples / SAMPLE_RATE:g} s",
             expected="clips no longer than what the row keeps, see prune_positions in lxbench/variants.py",
             command="nox -s bench-cpu -- -k 'not structured'",
         )
-    return features_for(loaded.model, loaded.feature_extractor, audio)
+    each = [features_for(loaded.model, loaded.feature_extractor, clip, longest) for clip in audio]
+    return each[0] if len(each) == 1 else torch.cat(each)
 
 
 def encode(loaded: Loaded, features: Any) -> Any:
@@ -105,15 +116,15 @@ def encode(loaded: Loaded, features: Any) -> Any:
     return loaded.model.get_encoder()(features, return_dict=True)
 
 
-def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
-    """Greedy decoding from the encoder's output; the tokens are on the CPU, so a CUDA device is done.
+def decode(loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
+    """Greedy decoding from the encoder's output, tokens of each clip; they are on the CPU: a CUDA device is done.
 
     By ``generate``, or by a loop that the decoder brings, see ``lxbench.plain.Decoder.greedy``.
     """
-    ids: list[int]
+    ids: list[list[int]]
     if own := getattr(loaded.model.model.decoder, "greedy", None):
         prompt = prompt_ids(loaded.model, language)
-        ids = own(loaded.model, hidden, prompt, loaded.suppressed, loaded.suppressed_first)[0]
+        ids = own(loaded.model, hidden, prompt, loaded.suppressed, loaded.suppressed_first)
         return ids
     ids = loaded.model.generate(
         encoder_outputs=hidden,
@@ -122,7 +133,7 @@ def decode(loaded: Loaded, hidden: Any, language: str) -> list[int]:
         do_sample=False,
         return_timestamps=False,
         **prompt_for(loaded.model, language),
-    )[0].tolist()
+    ).tolist()
     return ids
 
 

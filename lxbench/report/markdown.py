@@ -25,8 +25,8 @@ def summary(results: table.Results) -> str:
         f"{results['machine']['threads']} threads, torch {results['versions'].get('torch', '?')}; "
         f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself",
         "",
-        _row(table.COLUMNS),
-        _row(["---", *["---:"] * 6, "---"]),
+        _row(columns := table.columns(results)),
+        _row(["---", *["---:"] * (len(columns) - 2), "---"]),
         *(_row([*map(_escape, line.cells[:-1]), _marked(line)]) for line in table.lines(results)),
     ]
     told = [f"- **{word}** {_escape(where)}: {_escape(text)}" for word, where, text in table.verdicts(results)]
@@ -36,6 +36,7 @@ def summary(results: table.Results) -> str:
         *(_worst(results, row) for row in table.red(results)),
         _folded(f"{len(notes)} notes", notes),
         _details("what the steps changed, and what is not timed", table.DETAILS, table.details(results)),
+        _details("how near the machine's limits", table.ROOFLINE, table.limits(results)),
         _details("top operators", table.OPERATORS, table.operators(results)),
     ]
     end = ["", "Next:", "", f"```\n{results['next']}\n```"] if results["next"] else []

@@ -46,8 +46,8 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
     return environment.get_template("report.html.j2").render(
         title=f"{first['model']['name']} on {first['corpus']['name']}, {first['device']}",
         css=style(),
-        columns=table.COLUMNS,
         detail_columns=table.DETAILS,
+        limit_columns=table.ROOFLINE,
         operator_columns=table.OPERATORS,
         runs=[_run(run, label, several=len(runs) > 1) for run, label in zip(runs, labels(runs), strict=True)],
         data=_embedded(values(runs, folders, out)),
@@ -91,11 +91,13 @@ def _run(run: Results, label: str, several: bool) -> dict[str, Any]:
         f"torch {run['versions'].get('torch', '?')}; {harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of "
         f"it the harness itself{'; cut off before the end' if run['interrupted'] else ''}",
         "words": [(str(word), words[word]) for word in Word if words[word]],
+        "columns": table.columns(run),
         "lines": table.lines(run),
         "verdicts": list(table.verdicts(run)),
         "remarks": list(table.remarks(run)),
         "next": run["next"],
         "details": list(table.details(run)),
+        "limits": list(table.limits(run)),
         "operators": list(table.operators(run)),
         "card": run["model"].get("card"),
         "command": run["command"],

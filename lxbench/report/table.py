@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lxbench import score
+from lxbench import roofline, score
 from lxbench.stats import drift, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import OTHER_STATE
@@ -26,6 +26,15 @@ DETAILS = (
     "time goes to",
     "built in",
 )
+ROOFLINE = (
+    "variant",
+    "a pass of the encoder",
+    "at",
+    "of the fastest product",
+    "a token reads",
+    "at",
+    "of memory's speed",
+)
 OPERATORS = ("variant", "part", "top operators")
 WORST_CLIPS = 3
 _TOP = 4
@@ -42,12 +51,18 @@ class Line:
     """One row of the final table.
 
     Attributes:
-        cells: texts in the order of ``COLUMNS``.
+        cells: texts in the order of ``columns``.
         word: the verdict, for colour; None where nothing was judged or the device lacks the row.
     """
 
     cells: tuple[str, ...]
     word: Word | None
+
+
+def columns(results: Results) -> tuple[str, ...]:
+    """``COLUMNS``, with one more before the verdict where throughput was measured."""
+    sizes = {row["throughput"]["batch"] for row in results["rows"] if row.get("throughput")}
+    return (*COLUMNS[:-1], *(f"clips/s, {size} at once (RTFx)" for size in sorted(sizes)), COLUMNS[-1])
 
 
 def lines(results: Results) -> list[Line]:
@@ -58,7 +73,18 @@ def lines(results: Results) -> list[Line]:
     for path in results["orphans"]:
         name = path.rsplit("/", 1)[-1].removesuffix(".json")
         table.append(_empty(name, str(Word.ORPHAN), Word.ORPHAN))
+    if len(columns(results)) > len(COLUMNS):
+        done = {row["variant"]: _throughput(row.get("throughput")) for row in results["rows"]}
+        table = [replace(line, cells=_before_last(line.cells, done.get(line.cells[0], "-"))) for line in table]
     return table
+
+
+def _throughput(done: Mapping[str, Any] | None) -> str:
+    return f"{done['clips_per_s']:.2f} ({done['real_time_factor']:.1f})" if done else "-"
+
+
+def _before_last(cells: tuple[str, ...], cell: str) -> tuple[str, ...]:
+    return (*cells[:-1], cell, cells[-1])
 
 
 def _empty(name: str, said: str, word: Word | None) -> Line:
@@ -152,6 +178,7 @@ def remarks(results: Results) -> Iterator[str]:
             f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
             f"beyond): {', '.join(doubtful)}"
         )
+    yield from _said_otherwise(results)
     yield from _disturbed(results)
     yield from _other_state(results)
     for row in results["rows"]:
@@ -175,6 +202,14 @@ def _shortened(results: Results, total: int) -> Iterator[str]:
         f"*: recorded as hardly faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where "
         f"they say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
     )
+
+
+def _said_otherwise(results: Results) -> Iterator[str]:
+    """Say which rows said something else in batches than one by one, and to how many clips."""
+    done = {row["variant"]: row.get("throughput") for row in results["rows"]}
+    if changed := {name: each for name, each in done.items() if each and each["changed"]}:
+        counts = ", ".join(f"{name} ({len(each['changed'])} of {each['clips']})" for name, each in changed.items())
+        yield f"said something else to some clips in batches than one by one: {counts}"
 
 
 def _disturbed(results: Results) -> Iterator[str]:
@@ -246,6 +281,24 @@ def _class(name: str) -> str:
     """The class and the library that it is from, without the modules between."""
     parts = name.split(".")
     return f"{'.'.join(parts[:-1][:2])} {parts[-1]}"
+
+
+def limits(results: Results) -> Iterator[tuple[str, ...]]:
+    """Yield, in the order of ``ROOFLINE``, how near every timed row comes to what the machine can do."""
+    peaks = results.get("peaks") or {}
+    for row in results["rows"]:
+        work = row.get("work")
+        if not work or not row.get("parts") or (near := roofline.reached(work, row["parts"], peaks)) is None:
+            continue
+        yield (
+            row["variant"],
+            f"{near.gflop:.1f} GFLOP",
+            f"{near.gflops:.0f} GFLOP/s",
+            f"{near.of_product:.0%} of {peaks[work['product']]:.0f} in {work['product']}",
+            f"{near.mib:.0f} MiB",
+            f"{near.read:.1f} GB/s",
+            f"{near.of_read:.0%} of {peaks['read']:.1f}",
+        )
 
 
 def operators(results: Results) -> Iterator[tuple[str, ...]]:

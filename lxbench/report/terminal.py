@@ -87,12 +87,11 @@ def _whole(text: str, style: str = "") -> Text:
 def final_table(results: table.Results, width: int) -> Table:
     """The contract's row for every variant."""
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0) if width >= 100 else 0, show_edge=False)
-    for index, name in enumerate(table.COLUMNS):
-        head = name.replace(" MiB", "\nMiB").replace(" [", "\n[")
-        text = index in (0, len(table.COLUMNS) - 1)
-        grid.add_column(
-            head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(table.COLUMNS) - 1
-        )
+    columns = table.columns(results)
+    for index, name in enumerate(columns):
+        head = name.replace(" MiB", "\nMiB").replace(" [", "\n[").replace(", ", "\n").replace(" (", "\n(")
+        text = index in (0, len(columns) - 1)
+        grid.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(columns) - 1)
     for line in table.lines(results):
         *cells, shown = line.cells
         grid.add_row(*map(Text, cells), Text(shown, style(line.word)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from typing import Any
 
 from lxbench import calibration
+from lxbench.errors import StepError
 from lxbench.ladder import Step, whisper_only
 
 
@@ -43,6 +44,9 @@ def quantize_linears(*patterns: str) -> Step:
 
     Args:
         patterns: names of Linears, ``*`` for any letters, such as ``model.decoder.*``.
+
+    Raises:
+        StepError: one of them matches none.
     """
 
     def step(model: Any) -> Any:
@@ -56,11 +60,15 @@ def quantize_linears(*patterns: str) -> Step:
             dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-bound - 1, quant_max=bound
         )
         scheme = quantization.QConfig(activation=quantization.default_dynamic_quant_observer, weight=weight)
-        names = [
-            name
-            for name, module in model.named_modules()
-            if type(module) is torch.nn.Linear and any(fnmatchcase(name, pattern) for pattern in patterns)
-        ]
+        linears = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
+        names = [name for name in linears if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+        for pattern in patterns:
+            if not fnmatch.filter(linears, pattern):
+                raise StepError(
+                    f"no Linear is called {pattern!r}",
+                    expected=f"names such as {linears[0]}, * for any letters",
+                    command="nox -s bench-cpu -- --lx-describe",
+                )
         quantize: Any = quantization.quantize_dynamic
         with _without_announcements():
             quantize(model, dict.fromkeys(names, scheme), inplace=True)

@@ -1,0 +1,206 @@
+"""What a variant computes and reads at least, and how near it comes to what the machine can do.
+
+After the roofline model (Williams et al. 2009, https://doi.org/10.1145/1498765.1498785): a pass of the encoder,
+hundreds of positions at once, is bound by arithmetic; a token of the decoder, one position, by reading the weights. The
+first is held against the fastest matrix product of this machine in the same type, the second against how fast it reads
+memory.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+_GFLOP, _MIB = 1e9, 2**20
+# Products in integers; where weights alone are, they are turned back into floats first.
+_INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
+_FLOATS = ("bfloat16", "float16", "float32")
+# What is read once a clip, or one row of which is read a token.
+_NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", "cross.kv")
+_SIZE = (1024, 2048, 2048)  # of the product that is measured, about that of a large Whisper's feed-forward
+_READ_BYTES = 2**28  # more than caches hold
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the parts of a variant have to do.
+
+    Attributes:
+        per_position: floating point operations of the encoder by position: its matrices and convolutions.
+        per_pair: the same by pair of positions: attention.
+        token_bytes: stored weights that are read for every token.
+        heard_bytes: by position of the encoder's output, keys and values that are read for every token.
+    """
+
+    per_position: float
+    per_pair: float
+    token_bytes: float
+    heard_bytes: float
+
+    def encoder_gflop(self, positions: int) -> float:
+        """Operations of one pass over so many positions, in 10^9."""
+        return positions * (self.per_position + positions * self.per_pair) / _GFLOP
+
+    def token_mib(self, positions: int) -> float:
+        """Bytes that a token reads after so many positions were heard, in MiB; the text so far is left out."""
+        return (self.token_bytes + positions * self.heard_bytes) / _MIB
+
+
+def count(model: Any, before: Work | None = None) -> Work | None:
+    """Count a model by its Linears; None for one that runs in another engine.
+
+    Args:
+        model: a module with ``model.encoder``, ``model.decoder`` and ``proj_out``.
+        before: what was counted before the last step: an encoder that was exported has no Linears any more.
+    """
+    import torch
+
+    from lxbench import census
+
+    if (output := getattr(model, "proj_out", None)) is None:
+        return None
+    encoder, decoder = model.model.encoder, model.model.decoder
+    linears = dict(_linears(encoder))
+    convolutions = [each for each in encoder.modules() if isinstance(each, torch.nn.Conv1d)]
+    stride = 1
+    per_position = 2.0 * sum(inputs * outputs for inputs, outputs in linears.values())
+    for each in reversed(convolutions):  # Of the first ones, several outputs are one position.
+        per_position += 2.0 * stride * each.weight.numel()
+        stride *= each.stride[0]
+    stored = {name: tensor for name, tensor in decoder.state_dict().items() if not _is_left_out(name)}
+    bytes_read = sum(tensor.untyped_storage().nbytes() for tensor in census.stored([stored, output.state_dict()]))
+    width = next((parameter.element_size() for parameter in decoder.parameters()), 4)
+    heard = [sizes for name, sizes in _linears(decoder) if _is_heard(name)]
+    work = Work(
+        per_position=per_position,
+        per_pair=4.0 * sum(inputs for name, (inputs, _) in linears.items() if _is_output(name)),
+        token_bytes=bytes_read,
+        heard_bytes=width * sum(outputs for _, outputs in heard),
+    )
+    if linears or before is None:
+        return work
+    return replace(work, per_position=before.per_position, per_pair=before.per_pair)
+
+
+def _linears(part: Any) -> Iterable[tuple[str, tuple[int, int]]]:
+    """Names and sizes of whatever is a Linear, of any library."""
+    for name, module in part.named_modules():
+        if hasattr(module, "in_features") and hasattr(module, "out_features"):
+            yield name, (int(module.in_features), int(module.out_features))
+
+
+def _is_output(name: str) -> bool:
+    """Whether a Linear, or the first of two thin ones, projects what attention has seen: its inputs are all heads."""
+    return name.removesuffix(".0").endswith(("attn.out_proj", "attn.o_proj", "attention.out"))
+
+
+def _is_heard(name: str) -> bool:
+    return name.removesuffix(".1").endswith(("encoder_attn.k_proj", "encoder_attn.v_proj", "cross.kv"))
+
+
+def _is_left_out(name: str) -> bool:
+    return any(part in name for part in _NOT_EVERY_TOKEN)
+
+
+def product_type(kernels: Mapping[str, int]) -> str:
+    """The type that most of what was seen multiplies in: the fastest of those, see ``census.kernels``."""
+    if any(part in kernel for kernel in kernels for part in _INTEGER):
+        return "int8"
+    seen = [kernel for kernel in kernels if "mm" in kernel.split()[0]]
+    return next((name for name in _FLOATS if any(name in kernel.split()[1:] for kernel in seen)), "float32")
+
+
+def peaks(device: str) -> dict[str, float]:
+    """Measure what this machine can do, by torch's own kernels: about a second.
+
+    Returns:
+        By type, 10^9 operations a second of the fastest of a few matrix products; under ``read``, 10^9 bytes a second
+        that are read from memory.
+    """
+    import torch
+
+    def fastest(call: Callable[[], object]) -> float:
+        best = float("inf")
+        for _ in range(4):
+            start = time.perf_counter()
+            call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    rows, inner, columns = _SIZE
+    found = {}
+    with torch.inference_mode():
+        for name in _FLOATS if device == "cuda" else ("float32", "bfloat16"):
+            type = getattr(torch, name)
+            left, right = (torch.ones(shape, dtype=type, device=device) for shape in ((rows, inner), (inner, columns)))
+            found[name] = fastest(lambda left=left, right=right: left @ right)  # type: ignore[misc]
+        found["int8"] = fastest(_integer_product(device))
+        operations = 2.0 * rows * inner * columns / _GFLOP
+        values = torch.ones(_READ_BYTES // 4, device=device)
+        read = fastest(values.sum)
+    return {**{name: operations / seconds for name, seconds in found.items()}, "read": _READ_BYTES / _GFLOP / read}
+
+
+def _integer_product(device: str) -> Callable[[], object]:
+    """A product in int8 by the kernels that the rows use: dynamic quantization on CPUs, ``_int_mm`` on GPUs."""
+    import torch
+
+    from lxbench.steps.quantize import quantize_dynamic
+
+    rows, inner, columns = _SIZE
+    if device == "cuda":
+        left, right = (
+            torch.ones(shape, dtype=torch.int8, device=device) for shape in ((rows, inner), (inner, columns))
+        )
+        return lambda: torch._int_mm(left, right)
+    layer = quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(inner, columns)))
+    inputs = torch.randn(rows, inner)
+    return lambda: layer(inputs)
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How near a row comes to the machine's limits.
+
+    Attributes:
+        gflop: of a pass of the encoder, mean over clips.
+        gflops: 10^9 operations a second that it reached.
+        of_product: share of the fastest product in its type.
+        mib: that a token reads.
+        read: 10^9 bytes a second that it reached.
+        of_read: share of how fast memory is read; over 1 where weights stay in a cache.
+    """
+
+    gflop: float
+    gflops: float
+    of_product: float
+    mib: float
+    read: float
+    of_read: float
+
+
+def reached(work: Mapping[str, Any], parts: Mapping[str, float], limits: Mapping[str, float]) -> Reached | None:
+    """Hold a row against the limits.
+
+    Args:
+        work: means over the clips of ``encoder_gflop``, ``token_mib`` and the decoder's ``passes``, and the type of the
+            ``product``.
+        parts: mean seconds of the parts of a clip, see ``Transcript.parts``.
+        limits: see ``peaks``.
+    """
+    if not work or work["product"] not in limits or not parts.get("encoder") or not parts.get("decoder"):
+        return None
+    gflops = work["encoder_gflop"] / parts["encoder"]
+    read = work["token_mib"] * _MIB / _GFLOP * work["passes"] / parts["decoder"]
+    return Reached(
+        gflop=work["encoder_gflop"],
+        gflops=gflops,
+        of_product=gflops / limits[work["product"]],
+        mib=work["token_mib"],
+        read=read,
+        of_read=read / limits["read"],
+    )

@@ -1,0 +1,28 @@
+"""Batches: how clips are put together, and what is made of what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lxbench import throughput
+from lxbench.corpus import Clip
+from lxbench.transcribe import Transcript
+
+CLIPS = [Clip(id, Path(f"{id}.flac"), "text", 3.0, id, id) for id in "abcdefg"]
+
+
+def test_batches_are_whole() -> None:
+    assert [[clip.id for clip in batch] for batch in throughput.batches(CLIPS, 3)] == [["a", "b", "c"], ["d", "e", "f"]]
+    assert throughput.batches(CLIPS, 7) == [CLIPS]
+    assert throughput.batches(CLIPS, 8) == [CLIPS]
+
+
+def test_seconds_are_added_and_texts_compared_with_those_alone() -> None:
+    said = {id: Transcript(text, 3, 0.5) for id, text in zip("abcd", ["one", "two", "three", "four"], strict=True)}
+    alone = {id: Transcript(text, 3, 1.0) for id, text in zip("abc", ["one", "too", "three"], strict=True)}
+    done = throughput.measured(2, CLIPS, said, alone)
+    assert (done.batch, done.clips, done.audio_s, done.seconds, done.changed) == (2, 4, 12.0, 2.0, ("b",))
+    assert done.clips_per_s == pytest.approx(2.0)
+    assert done.real_time_factor == pytest.approx(6.0)
