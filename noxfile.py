@@ -47,7 +47,7 @@ def run(session: nox.Session, module: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run lxbench's own tests: real model, a few clips, no network."""
-    install(session)
+    install(session, "embedded,engines")
     session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 

@@ -197,15 +197,6 @@ VARIANTS = ladder(
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
     ),
-    Variant(
-        "fast-ffn",
-        CPU,
-        (prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), CYRILLIC, *MERGED, INT8),
-        "and a part of the encoder's neurons removed",
-        runs=DYNAMIC,
-        elsewhere=CPU_ALONE,
-        languages=WRITTEN_IN_IT,
-    ),
     # Other engines, the same model, features, prompt and clips.
     *(
         Variant(

@@ -22,6 +22,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from lxbench import calibration, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
 from lxbench.build import BuildReport, build, warm_up
@@ -36,6 +38,9 @@ from lxbench.transcribe import Transcript, transcribe, transcribe_batch
 _ENVIRONMENT = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    # Inductor keys what it keeps by graph, versions and CPU. Its own default is a folder in /tmp under a name that
+    # anybody on the machine could have taken first, and it runs what it finds there.
+    "TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("lxbench") / "inductor"),
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",  # The main process has resolved the model; a worker reads local files only.
 }
@@ -256,6 +261,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     connection.send(("built", bool(report.census["compiled"])))
     connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
+    report.graphs = _graphs_by_origin()
     _reset_peak(job.device)
     compiled = _compiled_graphs()
     connection.send(("ready", report))
@@ -305,6 +311,15 @@ def _compiled_graphs() -> int:
     """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
     dynamo = sys.modules.get("torch._dynamo.utils")
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+
+
+def _graphs_by_origin() -> dict[str, int]:
+    """How many of this process's graphs Inductor found in its cache, and how many it compiled."""
+    if (dynamo := sys.modules.get("torch._dynamo.utils")) is None:
+        return {}
+    counts = dynamo.counters["inductor"]
+    new = counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"]
+    return {"cached": counts["fxgraph_cache_hit"], "new": new} if new + counts["fxgraph_cache_hit"] else {}
 
 
 def _reset_peak(device: str) -> None:

@@ -121,6 +121,13 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
     assert table.columns(results(row("fp32", "PASS"))) == table.COLUMNS
 
 
+def test_what_was_compiled_is_told_from_what_was_cached() -> None:
+    one = row("compile", "PASS")
+    one["build"]["graphs"] = {"cached": 12, "new": 1}
+    assert table.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs compiled"
+    assert table.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
+
+
 def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
     work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 12.0, "product": "float32"}
     peaks = {"float32": 400.0, "read": 20.0}

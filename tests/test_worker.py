@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +52,18 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     with worker_gone:
         worker.transcribe()
     assert worker.crashed
+
+
+def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:
+    script = (
+        "import torch; from lxbench import worker; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
+        "print(worker._graphs_by_origin())"
+    )
+    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+
+    def found() -> object:
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=True)
+        return ast.literal_eval(done.stdout.splitlines()[-1])
+
+    assert [found(), found()] == [{"cached": 0, "new": 1}, {"cached": 1, "new": 0}]

@@ -38,6 +38,7 @@ ROOFLINE = (
 OPERATORS = ("variant", "part", "top operators")
 WORST_CLIPS = 3
 _TOP = 4
+_ORIGINS = {"cached": "from the cache", "new": "compiled"}
 _DISTURBED = 0.2  # cores
 _NAME_WIDTH = 60
 _ATTENTION = re.compile("attention|flash|fmha", re.IGNORECASE)
@@ -324,8 +325,11 @@ def _short(name: str) -> str:
 
 def stages(row: Record) -> str:
     """Seconds of loading, steps and warm-up, none of it in the time per audio; compilation is in the last two."""
-    seconds = (row["build"] or {}).get("seconds", {})
-    return ", ".join(f"{name} {value:.1f} s" for name, value in seconds.items())
+    build = row["build"] or {}
+    seconds, graphs = build.get("seconds", {}), build.get("graphs") or {}
+    parts = [f"{name} {value:.1f} s" for name, value in seconds.items()]
+    parts += [f"{count} graphs {_ORIGINS[origin]}" for origin, count in graphs.items() if count]
+    return ", ".join(parts)
 
 
 def _number(value: float | None, form: str) -> str:
