@@ -25,6 +25,7 @@ _MATMUL = (
     "torchao::",
     "bitsandbytes::",
     "ctranslate2::",
+    "whispercpp::",
     "MatMul8bit",
 )
 

@@ -97,7 +97,8 @@ class Encoder(nn.Module):
 
     Attributes:
         ratio: positions of the padding that become one; 1 leaves all.
-        margin: positions of the padding behind the clip that stay as they are.
+        margin: positions of the padding behind the clip that stay as they are; at least 3, which is where the
+            convolutions see nothing of the clip any more.
     """
 
     def __init__(self, old: Any, ratio: int, margin: int) -> None:
@@ -219,7 +220,8 @@ class Decoder(nn.Module):
             The tokens of each text, the prompt and the end left out.
         """
         hidden, end = heard.last_hidden_state, model.generation_config.eos_token_id
-        length = min(model.generation_config.max_length, len(self.positions.weight))
+        places = len(self.positions.weight)
+        length = min(model.generation_config.max_length or places, places)
         caches = [Cache(cast(DecoderLayer, layer), hidden, heard.get("bias"), length) for layer in self.layers]
         known = getattr(self.embed_tokens, "tokens", None)  # of a cut vocabulary
         mask = _suppression(never, known, model.config.vocab_size, hidden)

@@ -5,7 +5,7 @@ import math
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
-from lxbench.steps.engines import ctranslate2
+from lxbench.steps.engines import ctranslate2, whispercpp
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -209,6 +209,18 @@ VARIANTS = ladder(
             needs="ctranslate2",
         )
         for name, compute_type in (("fp32", "float32"), ("int8", "int8_float32"))
+    ),
+    *(
+        Variant(
+            f"wcpp-{name}",
+            CPU,
+            (whispercpp(kind),),
+            f"whisper.cpp, matrices in {kind}",
+            runs=f"whispercpp::{kind}",
+            elsewhere="not yet on GPUs",
+            needs="_pywhispercpp",
+        )
+        for name, kind in (("fp16", "float16"), ("q8", "q8_0"))
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

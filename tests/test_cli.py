@@ -436,6 +436,16 @@ def test_a_profile_names_the_operators_of_encoder_and_decoder(bench: Bench, stor
     assert "fp32 encoder aten::addmm" in " ".join(done.stdout.split())
 
 
+def test_batches_are_measured_and_have_a_column(bench: Bench, small_corpus: Path, tmp_path: Path) -> None:
+    done = bench("--lx-corpus", small_corpus, "--benchmark-disable", "-k", "[merge-padding-cpu]", "--lx-batch", "2")
+    (row,) = results(tmp_path)["rows"]
+    found = row["throughput"]
+    assert (found["batch"], found["clips"]) == (2, 2)  # The third clip is no whole batch.
+    assert found["clips_per_s"] == pytest.approx(2 / found["seconds"])
+    assert row["verdicts"]["throughput"]["word"] == "PASS"
+    assert f"{found['clips_per_s']:.2f} ({found['real_time_factor']:.1f})" in " ".join(done.stdout.split())
+
+
 def test_the_study_writes_its_five_tables(bench: Bench, stored: Path) -> None:
     done = bench(
         "--lx-corpus", stored / "small", "--benchmark-disable", "--lx-study", "--lx-clips", "2",

@@ -70,7 +70,9 @@ def test_the_plain_loop_says_it_for_other_shapes_and_stops_at_the_limit(loaded: 
 
 
 def test_the_plain_loop_follows_what_was_cut(fresh: Loaded) -> None:
-    fresh.model = prune_vocabulary("CYRILLIC")(prune_heads(1, decoder=0.5, cross=0.75, fit=False)(fresh.model))
+    fresh.model = prune_vocabulary("CYRILLIC")(
+        prune_heads(1, decoder=0.5, cross=0.75, importance="magnitude", fit=False)(fresh.model)
+    )
     states = states_of(fresh)
     fresh.model.generation_config.max_length = 20
     wanted = said_by(fresh, states)
@@ -147,6 +149,14 @@ def test_speech_survives_what_is_merged_and_shortened(loaded: Loaded, fresh: Loa
 def test_merging_needs_a_decoder_that_knows_the_weights(fresh: Loaded) -> None:
     with pytest.raises(StepError, match=r"merge_padding\(64\) before plain_decoding"):
         merge_padding(64)(fresh.model)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "margin_s", "message"), [(0, 1.0, "0 positions cannot become one"), (8, 0.0, r"0\.0 s behind the clip")]
+)
+def test_what_cannot_be_merged_is_refused(ratio: int, margin_s: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        merge_padding(ratio, margin_s)
 
 
 def test_linears_are_quantized_by_name_each_output_with_its_scale(fresh: Loaded) -> None:

@@ -28,7 +28,14 @@ def merge_padding(ratio: int, margin_s: float = 1.0) -> Step:
     Args:
         ratio: positions that become one, each 20 ms; 1 merges none.
         margin_s: seconds behind the clip that stay as they are.
+
+    Raises:
+        ValueError: less than one position becomes one, or less than 0.1 s stays.
     """
+    if ratio < 1:
+        raise ValueError(f"{ratio} positions cannot become one: at least 1")
+    if margin_s < 0.1:
+        raise ValueError(f"{margin_s} s behind the clip are too few: at least 0.1, where its last sounds still echo")
 
     def step(model: Any) -> Any:
         from lxbench.plain import Decoder, Encoder
@@ -42,5 +49,5 @@ def merge_padding(ratio: int, margin_s: float = 1.0) -> Step:
         model.model.encoder = Encoder(model.model.encoder, ratio, round(margin_s * 50))
         return model
 
-    step.__name__ = f"merge_padding({ratio})"
+    step.__name__ = f"merge_padding({ratio})" if margin_s == 1 else f"merge_padding({ratio}, {margin_s:g} s)"
     return whisper_only(step)
