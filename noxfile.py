@@ -75,7 +75,7 @@ def bench_gpu(session: nox.Session) -> None:
 @nox.session
 def engines(session: nox.Session) -> None:
     """Benchmark the same model in other engines, fp32 and fast beside them."""
-    rows = "[fp32-cpu] or [fast-cpu] or ct2 or wcpp"
+    rows = "[fp32-cpu] or [fast-cpu] or ct2"
     bench(session, "--lx-device", "cpu", "-k", rows, extras="embedded,engines")
 
 

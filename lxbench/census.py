@@ -25,7 +25,6 @@ _MATMUL = (
     "torchao::",
     "bitsandbytes::",
     "ctranslate2::",
-    "whispercpp::",
     "MatMul8bit",
 )
 

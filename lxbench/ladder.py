@@ -87,7 +87,7 @@ def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -
         if row.languages and language not in row.languages:
             return f"for {', '.join(sorted(row.languages))} alone"
         if row.needs and importlib.util.find_spec(row.needs) is None:
-            return f"needs {row.needs.lstrip('_')}: pip install 'lxbench[engines]'"
+            return f"needs {row.needs}: pip install 'lxbench[engines]'"
         if row.hears_s < longest:
             return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
         return ""

@@ -16,6 +16,9 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers.modeling_outputs import BaseModelOutput
 
+# Of one size before the next, twice as large: chosen on the selection and calibration clips, see docs/performance.md.
+GROUPS = 8
+
 
 class Beside(nn.Module):
     """Layers of one input, their outputs side by side: what cannot be one Linear."""
@@ -90,20 +93,21 @@ class Encoder(nn.Module):
     """Whisper's encoder over a clip with the padding behind it merged.
 
     Whisper pads every clip to 30 s, and the encoder works on the silence as hard as on the speech. But all of the
-    padding is the same silence at different places. Here every ``ratio`` positions of it are one, in the middle of
-    those it stands for, and count as so many in every softmax: the logarithm of their number is added to the score,
+    padding is the same silence at different places. Here neighbouring positions of it become one, in the middle of
+    those it stands for, which counts as so many in every softmax: the logarithm of their number is added to the score,
     as in token merging (Bolya et al. 2023, https://arxiv.org/abs/2210.09461). Were the merged ones equal, nothing would
-    change. The convolutions' outputs are exact: over constant input they are constant.
+    change. The further from the clip, the more are merged: every ``GROUPS`` groups their size doubles. The
+    convolutions' outputs are exact: over constant input they are constant.
 
     Attributes:
-        ratio: positions of the padding that become one; 1 leaves all.
+        most: positions of the padding that become one at most; 1 merges none.
         margin: positions of the padding behind the clip that stay as they are; at least 3, which is where the
             convolutions see nothing of the clip any more.
     """
 
-    def __init__(self, old: Any, ratio: int, margin: int) -> None:
+    def __init__(self, old: Any, most: int, margin: int) -> None:
         super().__init__()
-        self.ratio, self.margin = ratio, margin
+        self.most, self.margin = most, margin
         self.conv1, self.conv2, self.norm = old.conv1, old.conv2, old.layer_norm
         self.positions = old.embed_positions
         self.layers = nn.ModuleList(EncoderLayer(layer) for layer in old.layers)
@@ -133,15 +137,23 @@ class Encoder(nn.Module):
     def _merged(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Add the positions, and the rest of the padding in groups; the last one sees the end of the window."""
         table, dense = self.positions.weight, x.shape[1] - 1
-        starts = torch.arange(dense, len(table) - 1, self.ratio, device=x.device)
-        if not len(starts):
+        sizes = torch.tensor(group_sizes(len(table) - 1 - dense, self.most), device=x.device)
+        if not len(sizes):
             return x + table, None
-        sizes = (len(table) - 1 - starts).clamp(max=self.ratio)
-        places = table[starts + (sizes - 1) // 2]
+        places = table[dense + sizes.cumsum(0) - sizes + (sizes - 1) // 2]
         padding = x[:, dense - 1 : dense] + places
         bias = torch.cat([sizes.new_ones(dense), sizes, sizes.new_ones(1)]).log().to(x.dtype)
         x = torch.cat([x[:, :dense] + table[:dense], padding, x[:, dense:] + table[-1]], dim=1)
         return x, bias.view(1, 1, 1, -1)
+
+
+def group_sizes(positions: int, most: int) -> list[int]:
+    """How many of so many positions become one, group by group: 1, doubled every ``GROUPS``, no more than ``most``."""
+    sizes: list[int] = []
+    while positions > 0:
+        sizes.append(min(2 ** (len(sizes) // GROUPS), most, positions))
+        positions -= sizes[-1]
+    return sizes
 
 
 class DecoderLayer(nn.Module):
@@ -220,8 +232,9 @@ class Decoder(nn.Module):
             The tokens of each text, the prompt and the end left out.
         """
         hidden, end = heard.last_hidden_state, model.generation_config.eos_token_id
-        places = len(self.positions.weight)
-        length = min(model.generation_config.max_length or places, places)
+        places, limit = len(self.positions.weight), model.generation_config.max_length
+        # As ``generate`` counts for Whisper: the prompt on top.
+        length = places if limit is None else min(limit + len(prompt), places)
         caches = [Cache(cast(DecoderLayer, layer), hidden, heard.get("bias"), length) for layer in self.layers]
         known = getattr(self.embed_tokens, "tokens", None)  # of a cut vocabulary
         mask = _suppression(never, known, model.config.vocab_size, hidden)

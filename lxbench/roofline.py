@@ -19,7 +19,9 @@ _INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
 _FLOATS = ("bfloat16", "float16", "float32")
 # What is read once a clip, or one row of which is read a token.
 _NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", "cross.kv")
-_SIZE = (1024, 2048, 2048)  # of the product that is measured, about that of a large Whisper's feed-forward
+# Of the products that are measured: up to about that of a large Whisper's feed-forward.
+_SIZES = ((32, 512, 512), (256, 512, 2048), (1024, 2048, 2048))
+_LONG_S = 0.01
 _READ_BYTES = 2**28  # more than caches hold
 
 
@@ -131,34 +133,37 @@ def peaks(device: str) -> dict[str, float]:
             best = min(best, time.perf_counter() - start)
         return best
 
-    rows, inner, columns = _SIZE
     found = {}
     with torch.inference_mode():
-        for name in _FLOATS if device == "cuda" else ("float32", "bfloat16"):
-            type = getattr(torch, name)
-            left, right = (torch.ones(shape, dtype=type, device=device) for shape in ((rows, inner), (inner, columns)))
-            found[name] = fastest(lambda left=left, right=right: left @ right)  # type: ignore[misc]
-        found["int8"] = fastest(_integer_product(device))
-        operations = 2.0 * rows * inner * columns / _GFLOP
+        for name in (*(_FLOATS if device == "cuda" else ("float32", "bfloat16")), "int8"):
+            for size in _SIZES:  # The larger the nearer to the limit, where that does not take long.
+                rows, inner, columns = size
+                seconds = fastest(_product(name, size, device))
+                found[name] = 2.0 * rows * inner * columns / _GFLOP / seconds
+                if seconds > _LONG_S:
+                    break
         values = torch.ones(_READ_BYTES // 4, device=device)
-        read = fastest(values.sum)
-    return {**{name: operations / seconds for name, seconds in found.items()}, "read": _READ_BYTES / _GFLOP / read}
+        return {**found, "read": _READ_BYTES / _GFLOP / fastest(values.sum)}
 
 
-def _integer_product(device: str) -> Callable[[], object]:
-    """A product in int8 by the kernels that the rows use: dynamic quantization on CPUs, ``_int_mm`` on GPUs."""
+def _product(type: str, size: tuple[int, int, int], device: str) -> Callable[[], object]:
+    """A matrix product by the kernels that the rows use: for int8 dynamic quantization on CPUs, ``_int_mm`` on GPUs."""
     import torch
 
     from lxbench.steps.quantize import quantize_dynamic
 
-    rows, inner, columns = _SIZE
-    if device == "cuda":
+    rows, inner, columns = size
+    if type == "int8" and device == "cuda":
         left, right = (
             torch.ones(shape, dtype=torch.int8, device=device) for shape in ((rows, inner), (inner, columns))
         )
         return lambda: torch._int_mm(left, right)
-    layer = quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(inner, columns)))
-    inputs = torch.randn(rows, inner)
+    layer: Any = torch.nn.Sequential(torch.nn.Linear(inner, columns))
+    inputs = torch.randn(rows, inner, device=device)
+    if type == "int8":
+        layer = quantize_dynamic(layer)
+    else:
+        layer, inputs = layer.to(device, getattr(torch, type)), inputs.to(getattr(torch, type))
     return lambda: layer(inputs)
 
 

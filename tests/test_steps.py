@@ -44,9 +44,6 @@ WANTED_CHANGES = {
     "plain_decoding": {"modules", "shapes"},
     "merge_padding(64)": {"modules", "shapes"},
     "quantize_linears(model.decoder.*, proj_out, model.encoder.*.fc1)": {"modules", "dtypes", "size_mib"},
-    "whispercpp(float16)": {"modules", "dtypes", "size_mib"},
-    "whispercpp(q8_0)": {"modules", "dtypes", "size_mib"},
-    "ctranslate2(float32)": {"modules", "dtypes"},
     "ctranslate2(int8_float32)": {"modules", "dtypes", "size_mib"},
 }
 ROWS = [row.name for row in VARIANTS if "cpu" in row.devices and not row.unusable and not row.study]
@@ -54,9 +51,6 @@ ROWS = [row.name for row in VARIANTS if "cpu" in row.devices and not row.unusabl
 FITTED = {name for name in ROWS if name.startswith("prune-")} - {"prune-magnitude", "prune-vocab"}
 # What int8 and 4 bits leave of 277 MiB; a row that has the embedding in float32 keeps 101 MiB for it.
 SIZES = {
-    "wcpp-fp16": 139,
-    "wcpp-q8": 78,
-    "ct2-fp32": 278,
     "ct2-int8": 73,
     "bf16": 138,
     "ptq-dynamic": 176,

@@ -26,8 +26,14 @@ def convert(model: Any, compute_type: str) -> EngineModel:
         compute_type: what its matrix products are in, such as ``float32`` or ``int8_float32``.
 
     Raises:
-        StepError: CTranslate2 would compute in something else on this CPU.
+        StepError: CTranslate2 does not compute in that on this CPU.
     """
+    if compute_type not in (known := ctranslate2.get_supported_compute_types("cpu")):
+        raise StepError(
+            f"CTranslate2 does not compute in {compute_type} here",
+            expected=f"one of {', '.join(sorted(known))}",
+            command="python -c \"import ctranslate2; print(ctranslate2.get_supported_compute_types('cpu'))\"",
+        )
     with tempfile.TemporaryDirectory(prefix="lxbench-") as folder:
         saved, converted = Path(folder, "saved"), Path(folder, "converted")
         model.save_pretrained(saved)
@@ -40,12 +46,6 @@ def convert(model: Any, compute_type: str) -> EngineModel:
         size = (converted / "model.bin").stat().st_size
         engine = ctranslate2.models.Whisper(
             str(converted), device="cpu", compute_type=compute_type, intra_threads=torch.get_num_threads()
-        )
-    if engine.compute_type != compute_type:
-        raise StepError(
-            f"CTranslate2 computes in {engine.compute_type} here, not in {compute_type}",
-            expected="a type that this CPU has",
-            command="python -c \"import ctranslate2; print(ctranslate2.get_supported_compute_types('cpu'))\"",
         )
     return EngineModel(model, _Encoder(engine), _Decoder(engine), size)
 

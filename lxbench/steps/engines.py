@@ -21,19 +21,3 @@ def ctranslate2(compute_type: str) -> Step:
 
     step.__name__ = f"ctranslate2({compute_type})"
     return whisper_only(step)
-
-
-def whispercpp(kind: str) -> Step:
-    """Encode and decode in whisper.cpp.
-
-    Args:
-        kind: how its matrices are stored: ``float32``, ``float16`` or ``q8_0``, 8 bits with a scale for every 32.
-    """
-
-    def step(model: Any) -> Any:
-        from lxbench.engines.whispercpp import convert
-
-        return convert(model, kind)
-
-    step.__name__ = f"whispercpp({kind})"
-    return whisper_only(step)

@@ -20,20 +20,20 @@ def plain_decoding(model: Any) -> Any:
     return model
 
 
-def merge_padding(ratio: int, margin_s: float = 1.0) -> Step:
-    """Let the encoder hear the padding behind a clip once for every so many positions; see ``lxbench.plain.Encoder``.
+def merge_padding(most: int, margin_s: float = 1.0) -> Step:
+    """Let the encoder hear the padding behind a clip the coarser the further behind; see ``lxbench.plain.Encoder``.
 
     Nothing is cut off: the window stays 30 s, and clips of any length in it are heard as before.
 
     Args:
-        ratio: positions that become one, each 20 ms; 1 merges none.
+        most: positions that become one at most, each 20 ms; 1 merges none.
         margin_s: seconds behind the clip that stay as they are.
 
     Raises:
         ValueError: less than one position becomes one, or less than 0.1 s stays.
     """
-    if ratio < 1:
-        raise ValueError(f"{ratio} positions cannot become one: at least 1")
+    if most < 1:
+        raise ValueError(f"{most} positions cannot become one: at least 1")
     if margin_s < 0.1:
         raise ValueError(f"{margin_s} s behind the clip are too few: at least 0.1, where its last sounds still echo")
 
@@ -46,8 +46,8 @@ def merge_padding(ratio: int, margin_s: float = 1.0) -> Step:
                 expected="plain_decoding, then merge_padding",
                 command="see fast in lxbench/variants.py",
             )
-        model.model.encoder = Encoder(model.model.encoder, ratio, round(margin_s * 50))
+        model.model.encoder = Encoder(model.model.encoder, most, round(margin_s * 50))
         return model
 
-    step.__name__ = f"merge_padding({ratio})" if margin_s == 1 else f"merge_padding({ratio}, {margin_s:g} s)"
+    step.__name__ = f"merge_padding({most})" if margin_s == 1 else f"merge_padding({most}, {margin_s:g} s)"
     return whisper_only(step)
