@@ -1,7 +1,7 @@
-"""The tables of docs/performance.md, from a run of the rows that it tells of.
+"""The tables of docs/performance.md, from runs of the rows that it tells of.
 
 nox -s engines -- -k "fp32 or plain or merge or fast or ct2 or ptq-dynamic" --lx-batch 8
-python -m tools.performance results/latest
+python -m tools.performance results/latest        # or several runs, of a row each
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
 BEGIN, END = "<!-- {}: python -m tools.performance -->", "<!-- end of the {} -->"
 
 
-def rows(results: Results) -> str:
-    """The final table without its verdicts, and what the run was."""
-    machine = results["machine"]
-    shown = (line.cells[:-1] for line in table.lines(results))
-    return _table(table.columns(results)[:-1], shown) + (
-        f"\n\nOne run of {results['harness']['wall_s'] / 60:.0f} minutes: {results['model']['name']}, "
-        f"{len(results['corpus']['clips'])} clips of {results['corpus']['name']}, {machine['threads']} cores of an "
-        f"{machine['cpu']} ({' '.join(machine['isa'])})."
+def rows(runs: Sequence[Results]) -> str:
+    """The final tables without their verdicts, one under the other, and what the runs were."""
+    machine, corpus = runs[0]["machine"], runs[0]["corpus"]
+    shown = (line.cells[:-1] for run in runs for line in table.lines(run))
+    count = "One run" if len(runs) == 1 else f"{len(runs)} runs, every row beside fp32 in its own"
+    return _table(table.columns(runs[0])[:-1], shown) + (
+        f"\n\n{count}: {runs[0]['model']['name']}, {len(corpus['clips'])} clips of {corpus['name']}, "
+        f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])})."
     )
 
 
-def limits(results: Results) -> str:
+def limits(runs: Sequence[Results]) -> str:
     """How near the rows come to what the machine can do."""
-    return _table(table.ROOFLINE, table.limits(results))
+    return _table(table.ROOFLINE, (line for run in runs for line in table.limits(run)))
 
 
 def updated(text: str, name: str, content: str) -> str:
@@ -48,12 +48,13 @@ def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write the tables of a run."""
+    """Write the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path)
-    results = json.loads((parser.parse_args(arguments).run / "results.json").read_text("utf-8"))
+    parser.add_argument("run", type=Path, nargs="+")
+    folders = parser.parse_args(arguments).run
+    runs = [json.loads((folder / "results.json").read_text("utf-8")) for folder in folders]
     text = PAGE.read_text("utf-8")
-    for name, content in (("rows", rows(results)), ("limits", limits(results))):
+    for name, content in (("rows", rows(runs)), ("limits", limits(runs))):
         text = updated(text, name, content)
     write_text(PAGE, text)
 
