@@ -73,13 +73,6 @@ def bench_gpu(session: nox.Session) -> None:
 
 
 @nox.session
-def engines(session: nox.Session) -> None:
-    """Benchmark the same model in other engines, fp32 and fast beside them."""
-    rows = "[fp32-cpu] or [fast-cpu] or ct2"
-    bench(session, "--lx-device", "cpu", "-k", rows, extras="embedded,engines")
-
-
-@nox.session
 def study(session: nox.Session) -> None:
     """Run the rows of the study and write its five tables, its figures beside ours; on a GPU where there is one."""
     bench(session, "--lx-study")

@@ -32,6 +32,8 @@ def _found(model: Any) -> Iterator[tuple[str, str]]:
     """Yield what is wrong and what to do instead."""
     import torch
 
+    if not hasattr(model, "proj_out"):
+        return  # It runs in another engine.
     device = model.device.type
     encoder, decoder = _dynamic_int8(model.model.encoder), _dynamic_int8(model.model.decoder, model.proj_out)
     compiles_encoder = model.model.encoder._compiled_call_impl is not None

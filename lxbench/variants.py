@@ -5,7 +5,6 @@ import math
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
-from lxbench.steps.engines import ctranslate2
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -190,16 +189,6 @@ VARIANTS = ladder(
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
-    ),
-    # Other engines, the same model, features, prompt and clips.
-    Variant(
-        "ct2-int8",
-        CPU,
-        (ctranslate2("int8_float32"),),
-        "CTranslate2, the engine of faster-whisper, in int8",
-        runs="ctranslate2::int8_float32",
-        elsewhere="not yet on GPUs",
-        needs="ctranslate2",
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

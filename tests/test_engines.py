@@ -6,6 +6,7 @@ import pytest
 
 from lxbench import embedded, ladder, models
 from lxbench.audio import read_audio
+from lxbench.build import build, warm_up
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.ladder import Variant
@@ -28,6 +29,16 @@ def test_another_engine_says_the_same(loaded: Loaded, fresh: Loaded) -> None:
         wanted, said = transcribe(loaded, clip, "ru"), transcribe(fresh, clip, "ru")
         assert (said.text, said.tokens) == (wanted.text, wanted.tokens)
         assert said.positions == 0
+
+
+def test_a_row_in_another_engine_is_built_and_names_what_it_computes_in() -> None:
+    pytest.importorskip("ctranslate2")
+    row = Variant("ct2", ladder.CPU, (ctranslate2("int8_float32"),), runs="ctranslate2::int8_float32")
+    loaded, report = build(row, embedded.restore(), "cpu", lambda _: None)
+    warm_up(loaded, report, read_audio(CLIPS[0]), "ru")
+    assert "ctranslate2::int8_float32" in report.kernels
+    assert report.work is None
+    assert report.census["size_mib"] == pytest.approx(73, abs=3)
 
 
 def test_a_batch_in_ctranslate2(loaded: Loaded, fresh: Loaded) -> None:

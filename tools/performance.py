@@ -1,6 +1,6 @@
 """The tables of docs/performance.md, from runs of the rows that it tells of.
 
-nox -s engines -- -k "fp32 or plain or merge or fast or ct2 or ptq-dynamic" --lx-batch 8
+nox -s bench-cpu -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
 python -m tools.performance results/latest        # or several runs, of a row each
 """
 
