@@ -174,7 +174,7 @@ VARIANTS = ladder(
         "merge-padding", ALL, MERGED, "padding heard the coarser the further behind the clip", runs="addmm float32"
     ),
     Variant(
-        "fast-fp32",
+        "merge-vocab",
         ALL,
         (CYRILLIC, *MERGED),
         "and the tokens of Cyrillic text kept",
