@@ -59,7 +59,8 @@ def hang_later(model: Any) -> Any:
 
 
 def scale_a_layer(model: Any) -> Any:
-    """A deliberate accuracy regression: the weights of one decoder layer times 1.5."""
+    """A deliberate accuracy regression: the weights of one decoder layer times 1.5; it might never end a text."""
+    model.generation_config.max_length = 24
     for parameter in model.model.decoder.layers[2].parameters():
         parameter.data.mul_(1.5)
     return model
@@ -125,6 +126,6 @@ VARIANTS = (
     Variant("recompiles", CPU, steps=(compile_again,)),
     Variant("warns", CPU, steps=(warn_and_hurry,)),
     Variant("ruined", CPU, steps=(*fast(), scale_a_layer), unusable=True, clips=2, tolerance=NOISE),
-    Variant("harmless", CPU, steps=fast(), unusable=True),
+    Variant("harmless", CPU, steps=(plain_decoding,), unusable=True),
     Variant("harmed", CPU, steps=(*fast(), *_HARMS[HARM])),
 )
