@@ -10,7 +10,7 @@ import pytest
 from rich.text import Text
 
 from lxbench.history import Comparison
-from lxbench.report import advice, markdown, table, terminal
+from lxbench.report import advice, details, markdown, remarks, table, terminal
 from lxbench.report.progress import LiveProgress
 from lxbench.settings import Settings
 from lxbench.stats import Change, Interval
@@ -124,8 +124,8 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
 def test_what_was_compiled_is_told_from_what_was_cached() -> None:
     one = row("compile", "PASS")
     one["build"]["graphs"] = {"cached": 12, "new": 1}
-    assert table.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs compiled"
-    assert table.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
+    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs compiled"
+    assert details.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
 
 
 def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
@@ -133,9 +133,9 @@ def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
     peaks = {"float32": 400.0, "read": 20.0}
     found = results(row("fp32", "PASS", work=work), row("ct2-int8", "PASS", work=None), peaks=peaks)
     wanted = ("fp32", "80.0 GFLOP", "320 GFLOP/s", "80% of 400 in float32", "100 MiB", "3.4 GB/s", "17% of 20.0")
-    assert list(table.limits(found)) == [wanted]
+    assert list(details.limits(found)) == [wanted]
     assert "how near the machine's limits" in markdown.summary(found)
-    assert list(table.limits(results(row("fp32", "PASS", work=work)))) == []
+    assert list(details.limits(results(row("fp32", "PASS", work=work)))) == []
 
 
 def test_only_what_is_not_fine_is_explained() -> None:
@@ -199,7 +199,7 @@ def test_what_a_reader_should_know_is_told_once() -> None:
     short = row("x", "PASS", warnings=["odd scales"])
     short["clips"] = short["clips"][:2]
     found = results(row("fp32", "PASS", warnings=["odd scales"]), short, notes=["fp32 said two things"])
-    assert list(table.remarks(found)) == [
+    assert list(remarks.remarks(found)) == [
         "x was run on the first 2 of 3 clips alone",
         "warning in fp32, x: odd scales",
         "fp32 said two things",
@@ -208,7 +208,7 @@ def test_what_a_reader_should_know_is_told_once() -> None:
 
 
 def test_the_details_tell_what_a_step_changed() -> None:
-    (cells,) = table.details(results(row("bf16", "PASS")))
+    (cells,) = details.details(results(row("bf16", "PASS")))
     assert cells == (
         "bf16",
         "cast(bfloat16)",
@@ -230,7 +230,7 @@ def test_profiles_are_shown_with_kernels_apart() -> None:
     fmha = {"name": "fmha_cutlassF_f32", "share": 0.1, "milliseconds": 1.0, "calls": 6}
     profile = {"encoder": {"operators": [top, top], "kernels": [gemm] * 5 + [fmha], "trace": "profiles/x.json.gz"}}
     found = results(row("fp32", "PASS", profile=profile))
-    operators, kernels = table.operators(found)
+    operators, kernels = details.operators(found)
     assert operators == ("fp32", "encoder", "aten::addmm 44%, aten::addmm 44%")
     assert kernels[:2] == ("fp32", "encoder kernels")
     *gemms, last = kernels[2].split(", ")
@@ -359,7 +359,7 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
 
 def test_rows_whose_usability_is_not_shown_are_named() -> None:
     found = results(row("bf16", "PASS", shown_usable=False), row("q", "PASS"), row("x", "PASS", usable=False))
-    (said,) = table.remarks(found)
+    (said,) = remarks.remarks(found)
     assert said == (
         "within the margin of fp32 as measured, but 3 clips are too few to show it (the interval reaches beyond): bf16"
     )
@@ -372,7 +372,7 @@ def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_i
         row("bnb-int8", "PASS", clips=[a, b], shortened=True),
     )
     assert [line.cells[1:3] for line in table.lines(found)] == [("0.139", "0.028"), ("0.139*", "0.028*")]
-    assert list(table.remarks(found)) == [
+    assert list(remarks.remarks(found)) == [
         "*: recorded as hardly faster than fp32, judged on the first 2 of 3 clips (WER of fp32 there: 0.600), "
         "where they say what they said then: bnb-int8; --benchmark-disable hears all"
     ]
@@ -381,7 +381,7 @@ def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_i
 def test_a_disturbed_machine_is_noted() -> None:
     busy = {"load": 3.0, "stolen": 0.01, "others": 0.94, "mhz": None}
     found = results(row("fp32", "PASS", disturbance=None), row("bf16", "PASS", disturbance=busy), row("q", "PASS"))
-    (note,) = [remark for remark in table.remarks(found) if "cores" in remark]
+    (note,) = [remark for remark in remarks.remarks(found) if "cores" in remark]
     assert note == "other processes used 0.9 to 0.9 cores while these rows were timed: bf16; their seconds are too high"
 
 
@@ -390,6 +390,6 @@ def test_rows_beside_which_fp32_itself_was_slower_are_named() -> None:
     rows[1]["clips"] = [
         {**clip, "pairs": [(1.45 * ref, said) for ref, said in clip["pairs"]]} for clip in rows[1]["clips"]
     ]
-    (said,) = table.remarks(results(*rows))
+    (said,) = remarks.remarks(results(*rows))
     assert said.startswith("fp32 itself took longer beside q (+45%) than beside the other rows")
-    assert list(table.remarks(results(rows[0], rows[2]))) == []
+    assert list(remarks.remarks(results(rows[0], rows[2]))) == []

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from lxbench.report import table
+from lxbench.report import details, table
 from lxbench.report.table import Results
 from lxbench.results import write_text
 
@@ -32,7 +32,7 @@ def rows(runs: Sequence[Results]) -> str:
 
 def limits(runs: Sequence[Results]) -> str:
     """How near the rows come to what the machine can do."""
-    return _table(table.ROOFLINE, (line for run in runs for line in table.limits(run)))
+    return _table(details.ROOFLINE, (line for run in runs for line in details.limits(run)))
 
 
 def updated(text: str, name: str, content: str) -> str:

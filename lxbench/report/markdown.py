@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from lxbench import study
-from lxbench.report import table
+from lxbench.report import details, remarks, table
 
 _TITLE = "### lxbench:"  # .github/workflows/gate.yml finds its comment on a pull request by it.
 _LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
@@ -30,14 +30,14 @@ def summary(results: table.Results) -> str:
         *(_row([*map(_escape, line.cells[:-1]), _marked(line)]) for line in table.lines(results)),
     ]
     told = [f"- **{word}** {_escape(where)}: {_escape(text)}" for word, where, text in table.verdicts(results)]
-    notes = [f"- {_escape(remark)}" for remark in table.remarks(results)]
+    notes = [f"- {_escape(remark)}" for remark in remarks.remarks(results)]
     parts = [
         ["", *told] if told else [],
         *(_worst(results, row) for row in table.red(results)),
         _folded(f"{len(notes)} notes", notes),
-        _details("what the steps changed, and what is not timed", table.DETAILS, table.details(results)),
-        _details("how near the machine's limits", table.ROOFLINE, table.limits(results)),
-        _details("top operators", table.OPERATORS, table.operators(results)),
+        _details("what the steps changed, and what is not timed", details.DETAILS, details.details(results)),
+        _details("how near the machine's limits", details.ROOFLINE, details.limits(results)),
+        _details("top operators", details.OPERATORS, details.operators(results)),
     ]
     end = ["", "Next:", "", f"```\n{results['next']}\n```"] if results["next"] else []
     return "\n".join([*head, *_fitting(parts, _LIMIT - len("\n".join(head + end))), *end]) + "\n"
@@ -75,7 +75,7 @@ def study_tables(results: table.Results) -> str:
     for part in study.TABLES:
         parts += ["", f"#### {part.title}", "", _row(study.COLUMNS), _row(["---", "---:", "---:", "---:", "---"])]
         parts += [_row(map(_escape, cells)) for cells in study.cells(part, results)]
-    parts += [f"\nnote: {_escape(remark)}" for remark in table.remarks(results)]
+    parts += [f"\nnote: {_escape(remark)}" for remark in remarks.remarks(results)]
     return "\n".join(parts) + "\n"
 
 

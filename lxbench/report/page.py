@@ -18,7 +18,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lxbench import score
-from lxbench.report import table
+from lxbench.report import details, remarks, table
 from lxbench.report.table import Record, Results
 from lxbench.verdict import USABLE_MARGIN, Word
 
@@ -46,9 +46,9 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
     return environment.get_template("report.html.j2").render(
         title=f"{first['model']['name']} on {first['corpus']['name']}, {first['device']}",
         css=style(),
-        detail_columns=table.DETAILS,
-        limit_columns=table.ROOFLINE,
-        operator_columns=table.OPERATORS,
+        detail_columns=details.DETAILS,
+        limit_columns=details.ROOFLINE,
+        operator_columns=details.OPERATORS,
         runs=[_run(run, label, several=len(runs) > 1) for run, label in zip(runs, labels(runs), strict=True)],
         data=_embedded(values(runs, folders, out)),
         scripts=[*libraries(), (_STATIC / "page.js").read_text("utf-8")],
@@ -94,11 +94,11 @@ def _run(run: Results, label: str, several: bool) -> dict[str, Any]:
         "columns": table.columns(run),
         "lines": table.lines(run),
         "verdicts": list(table.verdicts(run)),
-        "remarks": list(table.remarks(run)),
+        "remarks": list(remarks.remarks(run)),
         "next": run["next"],
-        "details": list(table.details(run)),
-        "limits": list(table.limits(run)),
-        "operators": list(table.operators(run)),
+        "details": list(details.details(run)),
+        "limits": list(details.limits(run)),
+        "operators": list(details.operators(run)),
         "card": run["model"].get("card"),
         "command": run["command"],
         "environment": [*_flat(machine), *run["versions"].items()],

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from lxbench import study
 from lxbench.history import Comparison
-from lxbench.report import table
+from lxbench.report import details, remarks, table
 from lxbench.verdict import Word
 from lxbench.verdict_speed import describe_change
 
@@ -64,7 +64,7 @@ def ending(
     parts += build_times(results)
     if any(row["seconds"] for row in results["rows"]):
         parts += across_runs(comparison)
-    parts += [Text(f"note: {remark}") for remark in table.remarks(results)]
+    parts += [Text(f"note: {remark}") for remark in remarks.remarks(results)]
     parts.append(
         Text(
             f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself; "
@@ -115,8 +115,8 @@ def explanations(results: table.Results, width: int) -> list[Any]:
 
 def profiles(results: table.Results) -> list[Any]:
     """Where each row spends its time, if that was asked for."""
-    lines = list(table.operators(results))
-    return [_grid(table.OPERATORS, lines), ""] if lines else []
+    lines = list(details.operators(results))
+    return [_grid(details.OPERATORS, lines), ""] if lines else []
 
 
 def study_tables(results: table.Results) -> list[Any]:

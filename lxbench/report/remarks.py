@@ -1,0 +1,89 @@
+"""What a reader of the final table should know: the notes under it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+
+from lxbench.report.table import Record, Results
+from lxbench.stats import drift, timing_of
+from lxbench.verdict_speed import OTHER_STATE
+
+_DISTURBED = 0.2  # cores
+
+
+def remarks(results: Results) -> Iterator[str]:
+    """Yield what a reader of the table should know: rows on fewer clips, warnings of libraries, notes of the run."""
+    total = len(results["corpus"]["clips"])
+    warned: dict[str, list[str]] = {}
+    for row in results["rows"]:
+        if row["complete"] and len(row["clips"]) < total and not row.get("shortened"):
+            yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
+        if row.get("measured_as"):
+            yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
+    yield from _shortened(results, total)
+    shown = [row for row in results["rows"] if row["usable"] and not row["reference"]]
+    if doubtful := [row["variant"] for row in shown if row["shown_usable"] is False]:
+        yield (
+            f"within the margin of fp32 as measured, but {total} clips are too few to show it (the interval reaches "
+            f"beyond): {', '.join(doubtful)}"
+        )
+    yield from _said_otherwise(results)
+    yield from _disturbed(results)
+    yield from _other_state(results)
+    for row in results["rows"]:
+        for warning in row["warnings"]:
+            warned.setdefault(warning, []).append(row["variant"])
+    for warning, names in warned.items():
+        yield f"warning in {', '.join(names)}: {warning}"
+    yield from results["notes"]
+
+
+def _shortened(results: Results, total: int) -> Iterator[str]:
+    """Say which rows heard a part of the clips alone, and what fp32 makes of that part."""
+    rows = [row for row in results["rows"] if row.get("shortened")]
+    if not rows:
+        return
+    heard = {clip["id"] for clip in rows[0]["clips"]}
+    reference: Sequence[Record] = next((row["clips"] for row in results["rows"] if row["reference"]), [])
+    edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
+    beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""
+    yield (
+        f"*: recorded as hardly faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where "
+        f"they say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"
+    )
+
+
+def _said_otherwise(results: Results) -> Iterator[str]:
+    """Say which rows said something else in batches than one by one, and to how many clips."""
+    done = {row["variant"]: row.get("throughput") for row in results["rows"]}
+    if changed := {name: each for name, each in done.items() if each and each["changed"]}:
+        counts = ", ".join(f"{name} ({len(each['changed'])} of {each['clips']})" for name, each in changed.items())
+        yield f"said something else to some clips in batches than one by one: {counts}"
+
+
+def _disturbed(results: Results) -> Iterator[str]:
+    """Say when somebody else had a good part of the machine: ratios survive that, seconds do not."""
+    for name, unit in (("others", "other processes used"), ("stolen", "the hypervisor gave away")):
+        seen = {row["variant"]: (row["disturbance"] or {}).get(name) or 0.0 for row in results["rows"]}
+        if busy := {variant: cores for variant, cores in seen.items() if cores >= _DISTURBED}:
+            yield (
+                f"{unit} {min(busy.values()):.1f} to {max(busy.values()):.1f} cores while these rows were timed: "
+                f"{', '.join(busy)}; their seconds are too high"
+            )
+
+
+def _other_state(results: Results) -> Iterator[str]:
+    """Say beside which rows fp32 itself was slower than beside the others: their ratios are of another machine."""
+    taken = {row["variant"]: timing_of(row).reference for row in results["rows"] if row["ratio"]}
+    by_clip: dict[str, list[float]] = {}
+    for seconds in taken.values():
+        for id, value in seconds.items():
+            by_clip.setdefault(id, []).append(value)
+    usual = {id: statistics.median(values) for id, values in by_clip.items()}
+    slower = {name: drift(seconds, usual) - 1 for name, seconds in taken.items()}
+    if slow := {name: more for name, more in slower.items() if more > OTHER_STATE}:
+        yield (
+            f"fp32 itself took longer beside {', '.join(f'{name} ({more:+.0%})' for name, more in slow.items())} than "
+            "beside the other rows: the machine was in another state, and these ratios are of that state"
+        )
