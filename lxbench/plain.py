@@ -16,9 +16,6 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers.modeling_outputs import BaseModelOutput
 
-# Of one size before the next, twice as large: chosen on the selection and calibration clips, see docs/performance.md.
-GROUPS = 8
-
 
 class Beside(nn.Module):
     """Layers of one input, their outputs side by side: what cannot be one Linear."""
@@ -96,18 +93,19 @@ class Encoder(nn.Module):
     padding is the same silence at different places. Here neighbouring positions of it become one, in the middle of
     those it stands for, which counts as so many in every softmax: the logarithm of their number is added to the score,
     as in token merging (Bolya et al. 2023, https://arxiv.org/abs/2210.09461). Were the merged ones equal, nothing would
-    change. The further from the clip, the more are merged: every ``GROUPS`` groups their size doubles. The
+    change. The further from the clip, the more are merged: every few groups their size doubles. The
     convolutions' outputs are exact: over constant input they are constant.
 
     Attributes:
         most: positions of the padding that become one at most; 1 merges none.
+        groups: of one size, before the next are twice as large.
         margin: positions of the padding behind the clip that stay as they are; at least 3, which is where the
             convolutions see nothing of the clip any more.
     """
 
-    def __init__(self, old: Any, most: int, margin: int) -> None:
+    def __init__(self, old: Any, most: int, margin: int, groups: int) -> None:
         super().__init__()
-        self.most, self.margin = most, margin
+        self.most, self.margin, self.groups = most, margin, groups
         self.conv1, self.conv2, self.norm = old.conv1, old.conv2, old.layer_norm
         self.positions = old.embed_positions
         self.layers = nn.ModuleList(EncoderLayer(layer) for layer in old.layers)
@@ -137,7 +135,7 @@ class Encoder(nn.Module):
     def _merged(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Add the positions, and the rest of the padding in groups; the last one sees the end of the window."""
         table, dense = self.positions.weight, x.shape[1] - 1
-        sizes = torch.tensor(group_sizes(len(table) - 1 - dense, self.most), device=x.device)
+        sizes = torch.tensor(group_sizes(len(table) - 1 - dense, self.most, self.groups), device=x.device)
         if not len(sizes):
             return x + table, None
         places = table[dense + sizes.cumsum(0) - sizes + (sizes - 1) // 2]
@@ -147,11 +145,11 @@ class Encoder(nn.Module):
         return x, bias.view(1, 1, 1, -1)
 
 
-def group_sizes(positions: int, most: int) -> list[int]:
-    """How many of so many positions become one, group by group: 1, doubled every ``GROUPS``, no more than ``most``."""
+def group_sizes(positions: int, most: int, groups: int) -> list[int]:
+    """How many of so many positions become one, group by group: 1, doubled after so many groups, at most ``most``."""
     sizes: list[int] = []
     while positions > 0:
-        sizes.append(min(2 ** (len(sizes) // GROUPS), most, positions))
+        sizes.append(min(2 ** (len(sizes) // groups), most, positions))
         positions -= sizes[-1]
     return sizes
 

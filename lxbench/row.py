@@ -14,11 +14,11 @@ from lxbench.disturbance import Disturbance
 from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
+from lxbench.serve import Usage
 from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, mean_ratio, timing
 from lxbench.throughput import Throughput
 from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
-from lxbench.worker import Usage
 
 # What of a row is measured, and not judged.
 _MEASURED = (

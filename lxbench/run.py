@@ -17,10 +17,11 @@ from lxbench.ladder import Ladder, Variant
 from lxbench.models import ModelSource
 from lxbench.pairing import Pairing
 from lxbench.row import Row, row_id
+from lxbench.serve import Job, Usage
 from lxbench.settings import Settings
 from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
-from lxbench.worker import CrashError, Job, Usage, Worker
+from lxbench.worker import CrashError, Worker
 
 
 class Watcher(Protocol):

@@ -1,36 +1,29 @@
 """One built variant in a process of its own.
 
-The main process holds a ``Worker``; the spawned one runs ``_serve``. A process of its own means that peak memory is
-the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends
+The main process holds a ``Worker``; the spawned one runs ``serve.serve``. A process of its own means that peak memory
+is the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends
 that one variant and not the run.
 """
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import multiprocessing
 import os
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from lxbench import calibration, ladder, noise, profile, roofline
-from lxbench.audio import read_audio
-from lxbench.build import BuildReport, build, warm_up
+from lxbench.build import BuildReport
 from lxbench.corpus import Clip
 from lxbench.errors import LxbenchError
 from lxbench.profile import Profile
-from lxbench.transcribe import Transcript, transcribe, transcribe_batch
+from lxbench.serve import Job, Usage, serve
+from lxbench.transcribe import Transcript
 
 # Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
 # when it is freed and takes tens of thousands of page faults for the next ones: kept, an fp32 clip of whisper-base
@@ -44,42 +37,6 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",  # The main process has resolved the model; a worker reads local files only.
 }
-
-
-@dataclass(frozen=True)
-class Job:
-    """All a worker needs to know; only plain values, they cross a process border."""
-
-    variant: str
-    variants: str | None
-    folder: Path
-    device: str
-    threads: int
-    language: str
-    warm_up: Path
-    calibration: tuple[Path, ...]
-    log: Path
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a worker has used and said since it was warm.
-
-    Attributes:
-        peak_mib: peak memory: resident set on CPU, allocated on CUDA.
-        compilations: graphs that torch compiled meanwhile; any spoils the timing.
-        warnings: what libraries warned of since the worker began, known noise left out.
-    """
-
-    peak_mib: float
-    compilations: int
-    warnings: tuple[str, ...]
-
-    def with_other(self, other: Usage) -> Usage:
-        """The same of two processes of one variant."""
-        warnings = dict.fromkeys((*self.warnings, *other.warnings))
-        peak = max(self.peak_mib, other.peak_mib)
-        return Usage(peak, self.compilations + other.compilations, tuple(warnings))
 
 
 class CrashError(LxbenchError):
@@ -101,7 +58,7 @@ class Worker:
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
         context = multiprocessing.get_context("spawn")
         self._connection, far = context.Pipe()
-        self._process = context.Process(target=_serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
+        self._process = context.Process(target=serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
         start = time.perf_counter()
         with _environment(_ENVIRONMENT):
             self._process.start()
@@ -234,120 +191,12 @@ class Worker:
         return self._crashed
 
 
-# --- inside the worker -------------------------------------------------------------------------------------
-
-
-def _serve(connection: Connection, job: Job) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends us.
-    _redirect(job.log)
-    try:
-        _answer_requests(connection, job)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-        pass  # The main process is gone or done.
-    except Exception as error:
-        traceback.print_exc()
-        sys.stderr.flush()
-        connection.send(("raised", f"{type(error).__name__}: {error}"))
-
-
-def _answer_requests(connection: Connection, job: Job) -> None:
-    listener = noise.listen()
-    import torch
-
-    torch.set_num_threads(job.threads)
-    variant = ladder.find(ladder.load(job.variants), job.variant)
-    with calibration.clips(job.calibration, job.language):
-        loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
-    connection.send(("built", bool(report.census["compiled"])))
-    connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
-    warm_up(loaded, report, read_audio(job.warm_up), job.language)
-    report.graphs = _graphs_by_origin()
-    _reset_peak(job.device)
-    compiled = _compiled_graphs()
-    connection.send(("ready", report))
-    audio = None
-    while True:
-        request, value = connection.recv()
-        if request == "prepare":
-            audio = read_audio(value)
-            connection.send(("prepared", None))
-        elif request == "transcribe":
-            assert audio is not None
-            connection.send(("transcript", transcribe(loaded, audio, job.language)))
-        elif request == "batch":
-            together = [read_audio(path) for path in value]
-            connection.send(("transcripts", transcribe_batch(loaded, together, job.language)))
-        elif request == "peaks":
-            connection.send(("peaks", roofline.peaks(job.device)))
-        elif request == "profile":
-            assert audio is not None
-            connection.send(("profiles", profile.take(loaded, audio, job.language, value)))
-        else:
-            usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, tuple(listener.heard))
-            connection.send(("usage", usage))
-
-
-def _redirect(log: Path) -> None:
-    """Send everything that libraries print to a file: noise there, last words if it comes to that.
-
-    A variant has one file; the next of its processes writes on.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(handle, 1)
-    os.dup2(handle, 2)
-    os.close(handle)
-
-
 def _tail(log: Path, lines: int = 3) -> str:
     try:
         text = log.read_text("utf-8", errors="replace")
     except OSError:
         return ""
     return "\n    ".join([line for line in text.splitlines() if line.strip()][-lines:])
-
-
-def _compiled_graphs() -> int:
-    """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
-
-
-def _graphs_by_origin() -> dict[str, int]:
-    """How many of this process's graphs Inductor found in its cache, and how many it compiled."""
-    if (dynamo := sys.modules.get("torch._dynamo.utils")) is None:
-        return {}
-    counts = dynamo.counters["inductor"]
-    new = counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"]
-    return {"cached": counts["fxgraph_cache_hit"], "new": new} if new + counts["fxgraph_cache_hit"] else {}
-
-
-def _reset_peak(device: str) -> None:
-    if device == "cuda":
-        import torch
-
-        torch.cuda.reset_peak_memory_stats()
-        return
-    gc.collect()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # Give back what loading left over, or it would count as the variant's.
-    with suppress(OSError):  # Elsewhere than on Linux the peak includes loading.
-        Path("/proc/self/clear_refs").write_text("5")  # Forget the high-water mark, see proc(5).
-
-
-def _peak_mib(device: str) -> float:
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**20
-    try:
-        status = Path("/proc/self/status").read_text("utf-8")
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    except (OSError, IndexError):
-        import resource
-
-        scale = 2**20 if sys.platform == "darwin" else 2**10
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
 
 
 @contextmanager

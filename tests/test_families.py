@@ -10,9 +10,10 @@ import torch
 
 from lxbench import families, models
 from lxbench.audio import read_audio
+from lxbench.errors import UsageError
 from lxbench.families import Loaded
 from lxbench.ladder import unfit
-from lxbench.transcribe import transcribe
+from lxbench.transcribe import transcribe, transcribe_batch
 from lxbench.variants import VARIANTS
 from tests.suite import CORPORA, Bench
 from tests.test_cli import results
@@ -70,6 +71,13 @@ def test_rows_that_take_a_whisper_apart_stay_out() -> None:
         "merge-vocab",
         "fast",
     }
+
+
+def test_clips_of_its_own_lengths_are_no_batch(moonshine: Path) -> None:
+    audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
+    with pytest.raises(UsageError, match="2 clips at once for a Moonshine") as raised:
+        transcribe_batch(models.load(moonshine, "cpu"), [audio, audio], "ru")
+    assert "next: the same without --lx-batch" in str(raised.value)
 
 
 def test_every_family_can_do_what_is_asked_of_it() -> None:

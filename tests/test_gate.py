@@ -22,11 +22,11 @@ from lxbench.models import ModelSource
 from lxbench.profile import Operator, Profile
 from lxbench.row import Row
 from lxbench.run import Run
+from lxbench.serve import Usage
 from lxbench.settings import Settings
 from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
-from lxbench.worker import Usage
 from tests.samples import MODEL
 from tests.suite import CORPORA
 

@@ -108,10 +108,11 @@ def test_an_encoder_that_merges_nothing_is_the_encoder(loaded: Loaded, fresh: Lo
 
 
 def test_groups_grow_with_the_distance_and_cover_all() -> None:
-    assert group_sizes(0, 64) == []
-    assert group_sizes(5, 1) == [1] * 5
-    assert group_sizes(40, 4) == [1] * 8 + [2] * 8 + [4] * 4
-    sizes = group_sizes(1300, 64)
+    assert group_sizes(0, 64, 8) == []
+    assert group_sizes(5, 1, 8) == [1] * 5
+    assert group_sizes(40, 4, 8) == [1] * 8 + [2] * 8 + [4] * 4
+    assert group_sizes(20, 4, 1) == [1, 2, 4, 4, 4, 4, 1]
+    sizes = group_sizes(1300, 64, 8)
     assert sum(sizes) == 1300
     assert sizes[:-1] == sorted(sizes[:-1])
     assert max(sizes) == 64
@@ -163,11 +164,21 @@ def test_merging_needs_a_decoder_that_knows_the_weights(fresh: Loaded) -> None:
 
 
 @pytest.mark.parametrize(
-    ("most", "margin_s", "message"), [(0, 1.0, "0 positions cannot become one"), (8, 0.0, r"0\.0 s behind the clip")]
+    ("arguments", "message"),
+    [
+        ((0,), "0 positions in one, 8 groups of a size: at least 1 of each"),
+        ((64, 1.0, 0), "64 positions in one, 0 groups of a size"),
+        ((8, 0.0), r"0\.0 s behind the clip"),
+    ],
 )
-def test_what_cannot_be_merged_is_refused(most: int, margin_s: float, message: str) -> None:
+def test_what_cannot_be_merged_is_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        merge_padding(most, margin_s)
+        merge_padding(*arguments)
+
+
+def test_a_step_is_named_by_what_is_not_usual() -> None:
+    assert merge_padding(64).__name__ == "merge_padding(64)"
+    assert merge_padding(16, 0.5, 4).__name__ == "merge_padding(16, margin_s=0.5, groups=4)"
 
 
 def test_linears_are_quantized_by_name_each_output_with_its_scale(fresh: Loaded) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from lxbench import corpus, embedded
-from lxbench.worker import CrashError, Job, Worker
+from lxbench.serve import Job
+from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
 
 
@@ -56,8 +57,8 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
 
 def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:
     script = (
-        "import torch; from lxbench import worker; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
-        "print(worker._graphs_by_origin())"
+        "import torch; from lxbench import serve; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
+        "print(serve._graphs_by_origin())"
     )
     environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
 

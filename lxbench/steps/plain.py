@@ -1,4 +1,4 @@
-"""Inference without what it does not need: a plain loop, joined projections, padding heard once."""
+"""Inference without what it does not need: a plain loop, joined projections, padding heard coarsely."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def plain_decoding(model: Any) -> Any:
     return model
 
 
-def merge_padding(most: int, margin_s: float = 1.0) -> Step:
+def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8) -> Step:
     """Let the encoder hear the padding behind a clip the coarser the further behind; see ``lxbench.plain.Encoder``.
 
     Nothing is cut off: the window stays 30 s, and clips of any length in it are heard as before.
@@ -28,12 +28,13 @@ def merge_padding(most: int, margin_s: float = 1.0) -> Step:
     Args:
         most: positions that become one at most, each 20 ms; 1 merges none.
         margin_s: seconds behind the clip that stay as they are.
+        groups: of one size, before the next are twice as large.
 
     Raises:
-        ValueError: less than one position becomes one, or less than 0.1 s stays.
+        ValueError: less than one position becomes one, less than one group is of a size, or less than 0.1 s stays.
     """
-    if most < 1:
-        raise ValueError(f"{most} positions cannot become one: at least 1")
+    if most < 1 or groups < 1:
+        raise ValueError(f"{most} positions in one, {groups} groups of a size: at least 1 of each")
     if margin_s < 0.1:
         raise ValueError(f"{margin_s} s behind the clip are too few: at least 0.1, where its last sounds still echo")
 
@@ -46,8 +47,9 @@ def merge_padding(most: int, margin_s: float = 1.0) -> Step:
                 expected="plain_decoding, then merge_padding",
                 command="see fast in lxbench/variants.py",
             )
-        model.model.encoder = Encoder(model.model.encoder, most, round(margin_s * 50))
+        model.model.encoder = Encoder(model.model.encoder, most, round(margin_s * 50), groups)
         return model
 
-    step.__name__ = f"merge_padding({most})" if margin_s == 1 else f"merge_padding({most}, {margin_s:g} s)"
+    others = [f"margin_s={margin_s:g}"] * (margin_s != 1) + [f"groups={groups}"] * (groups != 8)
+    step.__name__ = f"merge_padding({', '.join([str(most), *others])})"
     return whisper_only(step)
