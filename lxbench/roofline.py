@@ -107,7 +107,7 @@ def _is_left_out(name: str) -> bool:
 
 
 def product_type(kernels: Mapping[str, int]) -> str:
-    """The type that most of what was seen multiplies in: the fastest of those, see ``census.kernels``."""
+    """The type that a row multiplies in, of several the one that this machine is fastest in; see ``census.kernels``."""
     if any(part in kernel for kernel in kernels for part in _INTEGER):
         return "int8"
     seen = [kernel for kernel in kernels if "mm" in kernel.split()[0]]

@@ -1,7 +1,8 @@
 """The tables of docs/performance.md, from runs of the rows that it tells of.
 
 nox -s bench-cpu -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
-python -m tools.performance results/latest        # or several runs, of a row each
+python -m tools.performance results/latest                # or several runs, of a row each
+python -m tools.performance --choices results/latest      # of the rows of tools/performance/rows.py
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from lxbench.report import details, table
 from lxbench.report.table import Results
 from lxbench.results import write_text
 
-PAGE = Path(__file__).parent.parent / "docs" / "performance.md"
+PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
+COMMON = ("prune_vocabulary(CYRILLIC)", "plain_decoding")
 BEGIN, END = "<!-- {}: python -m tools.performance -->", "<!-- end of the {} -->"
 
 
@@ -35,6 +37,19 @@ def limits(runs: Sequence[Results]) -> str:
     return _table(details.ROOFLINE, (line for run in runs for line in details.limits(run)))
 
 
+def choices(results: Results) -> str:
+    """Every setting that was chosen between: what it says, on how many clips something else than fp32, how fast."""
+    said = {row["variant"]: {clip["id"]: clip["text"] for clip in row["clips"]} for row in results["rows"]}
+    lines = []
+    for row in results["rows"]:
+        # What all of them have is left out: the vocabulary and the plain loop.
+        steps = [step["name"] for step in row["build"]["steps"] if step["name"] not in COMMON]
+        changed = sum(text != said["fp32"][id] for id, text in said[row["variant"]].items())
+        names = ", ".join(f"`{step}`" for step in steps) or "fp32"
+        lines.append((names, f"{row['wer']:.3f}", f"{row['cer']:.3f}", str(changed), table.ratio(row)))
+    return _table(("steps", "WER", "CER", "clips that changed", "vs fp32 [95 % CI]"), lines)
+
+
 def updated(text: str, name: str, content: str) -> str:
     """The page with new content between the marks of a name."""
     begin, end = BEGIN.format(name), END.format(name)
@@ -50,11 +65,13 @@ def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--choices", action="store_true")
     parser.add_argument("run", type=Path, nargs="+")
-    folders = parser.parse_args(arguments).run
-    runs = [json.loads((folder / "results.json").read_text("utf-8")) for folder in folders]
+    chosen = parser.parse_args(arguments)
+    runs = [json.loads((folder / "results.json").read_text("utf-8")) for folder in chosen.run]
+    contents = {"choices": choices(runs[0])} if chosen.choices else {"rows": rows(runs), "limits": limits(runs)}
     text = PAGE.read_text("utf-8")
-    for name, content in (("rows", rows(runs)), ("limits", limits(runs))):
+    for name, content in contents.items():
         text = updated(text, name, content)
     write_text(PAGE, text)
 
