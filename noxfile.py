@@ -73,6 +73,13 @@ def bench_gpu(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Benchmark other engines beside fp32 and our fastest rows, and judge them against the baselines."""
+    rows = "[fp32-cpu] or merge or [fast-cpu] or ct2 or ort or openvino or whispercpp"
+    bench(session, "--lx-device", "cpu", "-k", rows, extras="embedded,engines")
+
+
+@nox.session
 def study(session: nox.Session) -> None:
     """Run the rows of the study and write its five tables, its figures beside ours; on a GPU where there is one."""
     bench(session, "--lx-study")
@@ -81,7 +88,7 @@ def study(session: nox.Session) -> None:
 @nox.session
 def baselines(session: nox.Session) -> None:
     """Record missing and moved baselines; red by design, the diff is yours to review and commit."""
-    bench(session, "--lx-device", "cpu", "--lx-update", "new,changed")
+    bench(session, "--lx-device", "cpu", "--lx-update", "new,changed", extras="embedded,engines")
 
 
 @nox.session

@@ -25,6 +25,9 @@ _MATMUL = (
     "torchao::",
     "bitsandbytes::",
     "ctranslate2::",
+    "onnxruntime::",
+    "openvino::",
+    "whispercpp::",
     "MatMul8bit",
 )
 

@@ -16,6 +16,8 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers.modeling_outputs import BaseModelOutput
 
+from lxbench.greedy import greedy, text_length
+
 
 class Beside(nn.Module):
     """Layers of one input, their outputs side by side: what cannot be one Linear."""
@@ -193,7 +195,7 @@ class Cache:
 
 
 class Decoder(nn.Module):
-    """Whisper's decoder with a cache of fixed length, and the greedy loop around it."""
+    """Whisper's decoder with a cache of fixed length."""
 
     def __init__(self, old: Any) -> None:
         super().__init__()
@@ -216,7 +218,7 @@ class Decoder(nn.Module):
     def greedy(
         self, model: Any, heard: Any, prompt: Sequence[int], never: Sequence[int], not_first: Sequence[int]
     ) -> list[list[int]]:
-        """The likeliest token after each other until every text of a batch has ended, as ``generate`` chooses them.
+        """The texts of a batch, see ``lxbench.greedy``.
 
         Args:
             model: the Whisper whose decoder this is.
@@ -229,34 +231,12 @@ class Decoder(nn.Module):
         Returns:
             The tokens of each text, the prompt and the end left out.
         """
-        hidden, end = heard.last_hidden_state, model.generation_config.eos_token_id
-        places, limit = len(self.positions.weight), model.generation_config.max_length
-        # As ``generate`` counts for Whisper: the prompt on top.
-        length = places if limit is None else min(limit + len(prompt), places)
+        hidden, length = heard.last_hidden_state, text_length(model, prompt)
         caches = [Cache(cast(DecoderLayer, layer), hidden, heard.get("bias"), length) for layer in self.layers]
+        texts = torch.tensor([list(prompt)] * len(hidden), device=hidden.device)
         known = getattr(self.embed_tokens, "tokens", None)  # of a cut vocabulary
-        mask = _suppression(never, known, model.config.vocab_size, hidden)
-        first = mask + _suppression(not_first, known, model.config.vocab_size, hidden)
-        chosen: list[torch.Tensor] = []
-        ids = torch.tensor([list(prompt)] * len(hidden), device=hidden.device)
-        ended = torch.zeros(len(hidden), dtype=torch.bool, device=hidden.device)
-        at = 0
-        while at + ids.shape[1] < length:
-            scores = model.proj_out(self(ids, caches, at)) + (mask if chosen else first)
-            at += ids.shape[1]
-            best = scores.argmax(-1)
-            best = best if known is None else known[best]
-            ended |= best == end
-            if bool(ended.all()):
-                break
-            chosen.append(best)
-            ids = best[:, None]
-        texts = torch.stack(chosen, dim=1).tolist() if chosen else [[] for _ in hidden]
-        return [text[: text.index(end)] if end in text else text for text in texts]
 
+        def say(ids: torch.Tensor, at: int) -> torch.Tensor:
+            return cast(torch.Tensor, model.proj_out(self(ids, caches, at)))
 
-def _suppression(tokens: Sequence[int], known: torch.Tensor | None, size: int, like: torch.Tensor) -> torch.Tensor:
-    """Minus infinity for some tokens and zero for the rest, shape (tokens that are known,)."""
-    mask = like.new_zeros(size)
-    mask[list(tokens)] = -torch.inf
-    return mask if known is None else mask[known]
+        return greedy(say, texts, model, never, not_first, known)

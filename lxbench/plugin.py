@@ -13,12 +13,25 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lxbench import card, corpus, gate, history, ladder, machine, models, results, score, settings, study, update
+from lxbench import (
+    card,
+    corpus,
+    gate,
+    history,
+    ladder,
+    machine,
+    models,
+    options,
+    results,
+    score,
+    settings,
+    study,
+    update,
+)
 from lxbench.commands import CORPORA
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import advice, bencher, markdown, page, terminal
@@ -44,51 +57,7 @@ UPDATED = pytest.StashKey[Sequence[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    add = parser.getgroup("lxbench").addoption
-    add("--lx-device", default="auto", metavar="{auto,cpu,cuda}", help="where variants run (default: auto)")
-    add(
-        "--lx-model",
-        default=models.EMBEDDED,
-        metavar="SPEC",
-        help="'embedded' (whisper-base), a folder with config.json, or a hub id (default: embedded)",
-    )
-    add(
-        "--lx-corpus",
-        default=corpus.EMBEDDED,
-        metavar="SPEC",
-        help="'ivr-ru', a folder with metadata.jsonl or metadata.csv, a manifest, parquet files, a saved data set, or "
-        "a hub id with :split or :config:split (default: ivr-ru)",
-    )
-    add(
-        "--lx-calibration",
-        default=corpus.CALIBRATION,
-        metavar="SPEC",
-        help="recordings that steps may observe, none of the corpus's; texts unused (default: ivr-ru-calibration)",
-    )
-    add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
-    add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
-    add("--lx-batch", default="", metavar="N", help="measure throughput too, N clips at once (default: not)")
-    add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
-    add(
-        "--lx-update",
-        default="",
-        metavar="{new,changed,prune}",
-        help="write missing baselines, rewrite those that moved, delete orphans; several with commas",
-    )
-    add("--lx-results", default="results", metavar="DIR", help="where a run leaves its folder (default: results)")
-    add("--lx-variants", default="", metavar="FILE", help="a Python file or module with further rows: VARIANTS = (...)")
-    add("--lx-revision", default="", metavar="REF", help="branch, tag or commit of a model on the hub (default: main)")
-    add("--lx-columns", default="", metavar="audio=A,text=T,id=I", help="names that the corpus has for these columns")
-    add(
-        "--lx-normalizer",
-        default=score.AUTO,
-        metavar=f"{{{','.join((score.AUTO, *score.NORMALIZERS))}}}",
-        help="what texts go through before they are compared (default: auto, that of the language)",
-    )
-    add("--lx-skip-bad", action="store_true", help="leave clips out that cannot be used, and say which")
-    add("--lx-profile", action="store_true", help="profile every row: top operators, and traces in the run's folder")
-    add("--lx-study", action="store_true", help="run the rows of the study and write its tables")
-    add("--lx-describe", action="store_true", help="print the architecture of the model and end")
+    options.declare(parser)
 
 
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
@@ -103,34 +72,9 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lxbench_row: measures or judges variants of a model")
-    option = config.getoption
-    timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
     with _usage_errors():
-        extra = option("--lx-variants") or None
-        if extra is not None and Path(extra).exists():
-            extra = str(Path(extra).resolve())
-        config.stash[SETTINGS] = settings.Settings(
-            device=settings.pick_device(option("--lx-device")),
-            model=option("--lx-model"),
-            corpus=option("--lx-corpus"),
-            calibration=option("--lx-calibration"),
-            language=option("--lx-language"),
-            clips=settings.parse_clips(option("--lx-clips")),
-            baselines=Path(option("--lx-baselines")),
-            update=settings.parse_update(option("--lx-update"), os.environ, timing),
-            results=Path(option("--lx-results")),
-            variants=extra,
-            profile=option("--lx-profile"),
-            study=option("--lx-study"),
-            timing=timing,
-            threads=settings.usable_threads(),
-            revision=option("--lx-revision"),
-            columns=settings.parse_columns(option("--lx-columns")),
-            normalizer=settings.parse_normalizer(option("--lx-normalizer")),
-            batch=settings.parse_batch(option("--lx-batch")),
-            skip_bad=option("--lx-skip-bad"),
-        )
-        config.stash[LADDER] = ladder.load(extra)
+        config.stash[SETTINGS] = options.read(config)
+        config.stash[LADDER] = ladder.load(config.stash[SETTINGS].variants)
     # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
     config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
 

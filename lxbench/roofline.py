@@ -18,7 +18,7 @@ _GFLOP, _MIB = 1e9, 2**20
 _INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
 _FLOATS = ("bfloat16", "float16", "float32")
 # What is read once a clip, or one row of which is read a token.
-_NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", "cross.kv")
+_NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", ".kv")
 # Of the products that are measured: up to about that of a large Whisper's feed-forward.
 _SIZES = ((32, 512, 512), (256, 512, 2048), (1024, 2048, 2048))
 _LONG_S = 0.01
@@ -73,6 +73,7 @@ def count(model: Any, before: Work | None = None) -> Work | None:
         stride *= each.stride[0]
     stored = {name: tensor for name, tensor in decoder.state_dict().items() if not _is_left_out(name)}
     bytes_read = sum(tensor.untyped_storage().nbytes() for tensor in census.stored([stored, output.state_dict()]))
+    bytes_read += sum(getattr(module, "token_bytes", 0) for module in decoder.modules())
     width = next((parameter.element_size() for parameter in decoder.parameters()), 4)
     heard = [sizes for name, sizes in _linears(decoder) if _is_heard(name)]
     work = Work(
@@ -99,7 +100,7 @@ def _is_output(name: str) -> bool:
 
 
 def _is_heard(name: str) -> bool:
-    return name.removesuffix(".1").endswith(("encoder_attn.k_proj", "encoder_attn.v_proj", "cross.kv"))
+    return name.removesuffix(".1").endswith(("encoder_attn.k_proj", "encoder_attn.v_proj", ".kv"))
 
 
 def _is_left_out(name: str) -> bool:

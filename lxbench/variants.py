@@ -5,6 +5,7 @@ import math
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
+from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -24,6 +25,7 @@ from lxbench.verdict import Tolerance
 NOISE = Tolerance(wer=math.inf, cer=math.inf, speed=1.0)
 DYNAMIC = "quantized::linear_dynamic float32"
 CPU_ALONE = "its kernels are for CPUs"
+ENGINE = "its engine runs on the CPU here"
 # One step in several rows: rows with the very same steps are measured once.
 PRUNE = prune_magnitude(0.81)
 # Shares were chosen on ivr-ru-selection, see docs/pruning.md.
@@ -189,6 +191,80 @@ VARIANTS = ladder(
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
+    ),
+    # The same model in other engines, converted while it is loaded; nox -s engines.
+    Variant(
+        "ct2",
+        CPU,
+        (ctranslate2("float32"),),
+        "CTranslate2, faster-whisper's engine",
+        runs="ctranslate2::float32",
+        elsewhere=ENGINE,
+        needs="ctranslate2",
+    ),
+    Variant(
+        "ct2-int8",
+        CPU,
+        (ctranslate2("int8_float32"),),
+        "the same in int8",
+        runs="ctranslate2::int8_float32",
+        elsewhere=ENGINE,
+        needs="ctranslate2",
+    ),
+    Variant(
+        "ort",
+        CPU,
+        (onnxruntime("float32"),),
+        "ONNX Runtime",
+        runs="onnxruntime::float32",
+        elsewhere=ENGINE,
+        needs="onnxruntime",
+    ),
+    Variant(
+        "ort-int8",
+        CPU,
+        (onnxruntime("int8"),),
+        "the same in dynamic int8",
+        runs="onnxruntime::int8",
+        elsewhere=ENGINE,
+        needs="onnxruntime",
+    ),
+    Variant(
+        "openvino",
+        CPU,
+        (openvino("float32"),),
+        "OpenVINO",
+        runs="openvino::float32",
+        elsewhere=ENGINE,
+        needs="openvino",
+    ),
+    Variant(
+        "whispercpp-f16",
+        CPU,
+        (whispercpp("float16"),),
+        "whisper.cpp, weights in float16",
+        runs="whispercpp::float16",
+        elsewhere=ENGINE,
+        needs="pywhispercpp",
+    ),
+    Variant(
+        "whispercpp-q8",
+        CPU,
+        (whispercpp("q8_0"),),
+        "the same in 8 bits, by blocks of 32",
+        runs="whispercpp::q8_0",
+        elsewhere=ENGINE,
+        needs="pywhispercpp",
+    ),
+    Variant(
+        "fast-ort",
+        CPU,
+        (CYRILLIC, *MERGED, decode_in_onnxruntime("int8"), quantize_linears("model.decoder.*", "model.encoder.*.fc1")),
+        "fast, its decoder in ONNX Runtime",
+        runs="onnxruntime::int8",
+        elsewhere=CPU_ALONE,
+        languages=WRITTEN_IN_IT,
+        needs="onnxruntime",
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

@@ -509,6 +509,8 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path) -> None:
         bench_command(stored, "--lx-variants", ROWS, "--lx-update", "new,changed"),
         cwd=ROOT, env=bench_environ(LXBENCH_TEST_HARM="accuracy"), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        # Shells start what runs in the background with SIGINT ignored, and that is inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import nn
+
+from lxbench.errors import StepError
 
 
 class EngineModel(nn.Module):
@@ -35,3 +38,43 @@ class EngineModel(nn.Module):
     def get_encoder(self) -> nn.Module:
         """The encoder, as transformers calls it."""
         return self.model["encoder"]
+
+
+def require_whole(model: Any, engine: str, cut: bool = False) -> None:
+    """Refuse a model that an engine cannot be given.
+
+    Args:
+        model: a Whisper that other steps may have changed.
+        engine: its name.
+        cut: whether it takes layers of other sizes.
+
+    Raises:
+        StepError: a layer is no longer torch's, or of another size than the model's configuration says.
+    """
+    replaced = {
+        f"{type(module).__module__}.{type(module).__qualname__}"
+        for module in model.modules()
+        if hasattr(module, "in_features") and type(module) is not nn.Linear
+    }
+    if not hasattr(model, "proj_out") or hasattr(model.model.decoder, "greedy"):
+        replaced.add(f"{type(model.model).__module__}.{type(model.model).__qualname__}")
+    if replaced or (hasattr(model.config, "pruned") and not cut):
+        raise StepError(
+            f"{engine} does not take what the steps before it made: {', '.join(sorted(replaced)) or 'cut layers'}",
+            expected="the model as loaded" + (", or with layers cut" if cut else ", or with other weights"),
+            command="see the engines' rows in lxbench/variants.py",
+        )
+
+
+def require_kind(engine: str, kind: str, known: Iterable[str]) -> None:
+    """Refuse numbers that an engine does not compute with on this machine.
+
+    Raises:
+        StepError: the kind is not among those that are known.
+    """
+    if kind not in (known := sorted(known)):
+        raise StepError(
+            f"{engine} does not compute in {kind} here",
+            expected=f"one of {', '.join(known)}",
+            command="name one of them in the row's step, see lxbench/steps/engines.py",
+        )

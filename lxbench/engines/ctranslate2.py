@@ -14,8 +14,7 @@ from torch import nn
 from torch.profiler import record_function
 from transformers import GenerationConfig, WhisperTokenizer
 
-from lxbench.engines import EngineModel
-from lxbench.errors import StepError
+from lxbench.engines import EngineModel, require_kind, require_whole
 
 
 def convert(model: Any, compute_type: str) -> EngineModel:
@@ -26,14 +25,10 @@ def convert(model: Any, compute_type: str) -> EngineModel:
         compute_type: what its matrix products are in, such as ``float32`` or ``int8_float32``.
 
     Raises:
-        StepError: CTranslate2 does not compute in that on this CPU.
+        StepError: CTranslate2 does not compute in that on this CPU, or layers were cut or replaced.
     """
-    if compute_type not in (known := ctranslate2.get_supported_compute_types("cpu")):
-        raise StepError(
-            f"CTranslate2 does not compute in {compute_type} here",
-            expected=f"one of {', '.join(sorted(known))}",
-            command="python -c \"import ctranslate2; print(ctranslate2.get_supported_compute_types('cpu'))\"",
-        )
+    require_whole(model, "CTranslate2")
+    require_kind("CTranslate2", compute_type, ctranslate2.get_supported_compute_types("cpu"))
     with tempfile.TemporaryDirectory(prefix="lxbench-") as folder:
         saved, converted = Path(folder, "saved"), Path(folder, "converted")
         model.save_pretrained(saved)
