@@ -28,7 +28,7 @@ class BuildReport:
         loaded: the counts of the model before the steps.
         census: the counts of the finished variant.
         work: what its parts have to do, None for one that runs in another engine.
-        graphs: compiled by Inductor, by whether they were ``cached`` by an earlier process or are ``new``.
+        graphs: of Inductor or another engine, by whether they were ``cached`` by an earlier process or are ``new``.
         kernels: matrix kernels seen while it transcribed, see ``census.kernels``.
     """
 

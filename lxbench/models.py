@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxbench import embedded, families
+from lxbench import embedded, families, kept
 from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import ModelError, UsageError
 from lxbench.families import Loaded
@@ -173,7 +173,7 @@ def _check_folder(folder: Path, spec: str) -> str:
             f"P.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"  # of the model it was made from",
         )
     extra = [config, folder / "generation_config.json"]
-    return embedded.sha256(*weights, *(file for file in extra if file.exists()))
+    return kept.sha256(*weights, *(file for file in extra if file.exists()))
 
 
 def _kind(folder: Path) -> str:

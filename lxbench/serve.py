@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import traceback
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -125,12 +126,15 @@ def _compiled_graphs() -> int:
 
 
 def _graphs_by_origin() -> dict[str, int]:
-    """How many of this process's graphs Inductor found in its cache, and how many it compiled."""
-    if (dynamo := sys.modules.get("torch._dynamo.utils")) is None:
-        return {}
-    counts = dynamo.counters["inductor"]
-    new = counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"]
-    return {"cached": counts["fxgraph_cache_hit"], "new": new} if new + counts["fxgraph_cache_hit"] else {}
+    """How many of this process's graphs were in a cache, and how many were made: by Inductor, or for another engine."""
+    found: Counter[str] = Counter()
+    if (dynamo := sys.modules.get("torch._dynamo.utils")) is not None:
+        counts = dynamo.counters["inductor"]
+        found["cached"] += counts["fxgraph_cache_hit"]
+        found["new"] += counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"]
+    if (graphs := sys.modules.get("lxbench.engines.graphs")) is not None:
+        found.update(graphs.origins)
+    return dict(found) if found.total() else {}
 
 
 def _reset_peak(device: str) -> None:

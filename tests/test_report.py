@@ -124,7 +124,7 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
 def test_what_was_compiled_is_told_from_what_was_cached() -> None:
     one = row("compile", "PASS")
     one["build"]["graphs"] = {"cached": 12, "new": 1}
-    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs compiled"
+    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs made"
     assert details.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
 
 

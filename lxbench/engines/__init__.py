@@ -49,13 +49,15 @@ def require_whole(model: Any, engine: str, cut: bool = False) -> None:
         cut: whether it takes layers of other sizes.
 
     Raises:
-        StepError: a layer is no longer torch's, or of another size than the model's configuration says.
+        StepError: a layer is no longer torch's, of another type, or of another size than the configuration says.
     """
     replaced = {
         f"{type(module).__module__}.{type(module).__qualname__}"
         for module in model.modules()
         if hasattr(module, "in_features") and type(module) is not nn.Linear
     }
+    if model.dtype != torch.float32:
+        replaced.add(f"weights in {str(model.dtype).removeprefix('torch.')}")
     if not hasattr(model, "proj_out") or hasattr(model.model.decoder, "greedy"):
         replaced.add(f"{type(model.model).__module__}.{type(model.model).__qualname__}")
     if replaced or (hasattr(model.config, "pruned") and not cut):

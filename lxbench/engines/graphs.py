@@ -7,20 +7,28 @@ tokens, and the keys and values of the text before them, to scores and the text'
 from __future__ import annotations
 
 import contextlib
+import copy
+import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
+import platformdirs
 import torch
 from torch import nn
 from torch.nn.functional import gelu
 
+from lxbench import kept, plain
 from lxbench.plain import Decoder, DecoderLayer, Encoder
 
-HEAR, SAY = "hear.onnx", "say.onnx"
+# Graphs of this process, by whether they were in the cache.
+origins: Counter[str] = Counter()
 
 
 class Heard(nn.Module):
@@ -63,7 +71,8 @@ class Say(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.decoder, self.proj_out = _plain(model), model.proj_out
+        # Its own weights: a matrix that is tied to the embedding would be transposed for every token.
+        self.decoder, self.proj_out = _plain(model), copy.deepcopy(model.proj_out)
 
     def forward(
         self,
@@ -83,7 +92,8 @@ class Say(nn.Module):
         start, length = past[0].shape[2], ids.shape[1]
         places = torch.arange(start, start + length)
         x = self.decoder.embed_tokens(ids) + self.decoder.positions.weight[places]
-        mask = torch.arange(start + length)[None] <= places[:, None]
+        later = torch.arange(start + length)[None] > places[:, None]
+        mask = torch.zeros_like(later, dtype=torch.float32).masked_fill(later, -torch.inf)
         grown: list[torch.Tensor] = []
         for index, layer in enumerate(cast("Sequence[DecoderLayer]", self.decoder.layers)):
             query, key, value = layer.attention.heads(layer.attention.qkv(layer.attention_norm(x)), 3)
@@ -95,21 +105,48 @@ class Say(nn.Module):
         return self.proj_out(self.decoder.norm(x[:, -1:])), *grown
 
 
-def export_hear(model: Any, folder: Path) -> None:
-    """Write ``HEAR`` with its weights in a file beside it, for the whole window.
+@dataclass(frozen=True)
+class Graph:
+    """A graph in the user's cache.
+
+    Attributes:
+        path: of its file; its weights are beside it.
+        size: bytes of both.
+    """
+
+    path: Path
+    size: int
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What is done to a graph before it is kept.
+
+    Attributes:
+        name: of it and of all that it depends on.
+        change: makes another file of the first, which it removes with the weights beside it.
+    """
+
+    name: str = ""
+    change: Callable[[Path], None] = lambda _: None
+
+
+def export_hear(model: Any, finish: Finish = Finish()) -> Graph:
+    """Export ``Hear`` for the whole window; one input, ``features``.
 
     Args:
         model: a Whisper in float32; its layers may be cut.
-        folder: where to.
+        finish: what is done to the graph.
     """
     hear = Hear(model).eval()
     # Two of everything whose number is free: the exporter takes a one for a one.
     features = torch.zeros(2, model.config.num_mel_bins, 2 * model.config.max_source_positions)
-    with quiet():
+
+    def write(path: Path) -> None:
         torch.onnx.export(
             hear,
             (features,),
-            folder / HEAR,
+            path,
             dynamo=True,
             external_data=True,
             input_names=["features"],
@@ -117,16 +154,18 @@ def export_hear(model: Any, folder: Path) -> None:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
 
+    return _kept(hear, f"{features.shape} {hear.heard.sizes}", write, finish)
 
-def export_say(model: Any, folder: Path) -> list[tuple[int, int]]:
-    """Write ``SAY`` with its weights in a file beside it; its last input is the bias of what was heard.
+
+def export_say(model: Any, finish: Finish = Finish()) -> tuple[Graph, list[tuple[int, int]]]:
+    """Export ``Say``; inputs are ``ids``, the past, what was heard, and its bias.
 
     Args:
         model: as above; its decoder may be that of ``lxbench.plain``.
-        folder: where to.
+        finish: what is done to the graph.
 
     Returns:
-        By what a text remembers, keys and values of each layer: heads and width.
+        The graph, and by what a text remembers, keys and values of each layer: heads and width.
     """
     say = Say(model).eval()
     layers = cast("Sequence[DecoderLayer]", say.decoder.layers)
@@ -135,11 +174,12 @@ def export_say(model: Any, folder: Path) -> list[tuple[int, int]]:
     texts = [torch.zeros(2, heads, 3, width) for heads, width in said]
     clips = [torch.zeros(2, heads, 5, width) for heads, width in seen]
     batch, length, before, positions = map(torch.export.Dim, ("batch", "length", "before", "positions"))
-    with quiet():
+
+    def write(path: Path) -> None:
         torch.onnx.export(
             say,
             (torch.zeros(2, 2, dtype=torch.int64), texts, clips, torch.zeros(1, 1, 1, 5)),
-            folder / SAY,
+            path,
             dynamo=True,
             external_data=True,
             input_names=["ids", *_names("past", layers), *_names("heard", layers), "bias"],
@@ -151,7 +191,29 @@ def export_say(model: Any, folder: Path) -> list[tuple[int, int]]:
                 {3: positions},
             ),
         )
-    return said
+
+    return _kept(say, f"{said} {seen}", write, finish), said
+
+
+def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: Finish) -> Graph:
+    """A graph of the same module, made by the same code and versions, is made once."""
+
+    def make(folder: Path) -> None:
+        with _quiet():
+            write(folder / "graph.onnx")
+            finish.change(folder / "graph.onnx")
+
+    made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")]
+    code = (Path(file).read_bytes() for file in (__file__, plain.__file__))
+    digest = hashlib.sha256(repr((str(module), sizes, finish.name, made_by, *code)).encode())
+    for key, tensor in module.state_dict().items():
+        digest.update(f"{key} {tensor.dtype} {tensor.shape}".encode())
+        digest.update(tensor.contiguous().numpy())
+    folder = platformdirs.user_cache_path("lxbench") / "graphs" / digest.hexdigest()[:32]
+    origins["cached" if kept.ensure(folder, make) else "new"] += 1
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.name != kept.SUMS)
+    (path,) = folder.glob("*.onnx")
+    return Graph(path, size)
 
 
 def _names(what: str, layers: Sequence[Any] | nn.ModuleList) -> list[str]:
@@ -164,7 +226,7 @@ def _plain(model: Any) -> Decoder:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Without what converters tell of their own steps."""
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere), warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -16,7 +15,7 @@ from torch.profiler import record_function
 
 from lxbench import plain
 from lxbench.engines import EngineModel, require_kind, require_whole
-from lxbench.engines.graphs import HEAR, SAY, Heard, export_hear, export_say, quiet
+from lxbench.engines.graphs import Finish, Graph, Heard, export_hear, export_say
 from lxbench.errors import StepError
 from lxbench.greedy import greedy
 
@@ -36,12 +35,8 @@ def convert(model: Any, kind: str) -> EngineModel:
     """
     require_whole(model, "ONNX Runtime", cut=True)
     require_kind("ONNX Runtime", kind, KINDS)
-    with tempfile.TemporaryDirectory(prefix="lxbench-") as name:
-        folder = Path(name)
-        export_hear(model, folder)
-        hear, size = _load(folder / HEAR, kind)
-        say = _Say(model, folder, kind)
-    return EngineModel(model, _Encoder(hear, kind), say, size)
+    graph = export_hear(model, _finish(kind))
+    return EngineModel(model, _Encoder(graph, kind), _Say(model, kind), graph.size)
 
 
 def convert_decoder(model: Any, kind: str) -> Any:
@@ -62,45 +57,47 @@ def convert_decoder(model: Any, kind: str) -> Any:
             expected="plain_decoding, then this, then quantize_linears",
             command="see fast-ort in lxbench/variants.py",
         )
-    with tempfile.TemporaryDirectory(prefix="lxbench-") as name:
-        model.model.decoder = Decoder(decoder, _Say(model, Path(name), kind))
+    model.model.decoder = Decoder(decoder, _Say(model, kind))
     model.proj_out = nn.Identity()
     return model
 
 
-def _load(path: Path, kind: str) -> tuple[onnxruntime.InferenceSession, int]:
-    """Load a graph, quantized if that is asked for, with what it takes on disk."""
-    if kind == "int8":
-        _quantize(path)
+def _session(graph: Graph) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.log_severity_level = 3  # errors
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return session, sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+    # Its threads wait busily for more work, on the cores that torch computes features, and may encode, with.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(graph.path, options, providers=["CPUExecutionProvider"])
 
 
-def _quantize(path: Path) -> None:
-    """Put a graph with int8 weights, a scale for each output, in the place of one in float32."""
-    quantized = path.with_name(f"int8-{path.name}")
-    with quiet():
+def _finish(kind: str) -> Finish:
+    """Nothing, or int8 weights with a scale for each output in the place of those in float32."""
+    if kind != "int8":
+        return Finish()
+    # Without VNNI two products of 8 bits are added in 16 and may overflow: 7 bits for the weights.
+    narrow = not torch.cpu._is_vnni_supported()
+
+    def quantize(path: Path) -> None:
         quantize_dynamic(
             path,
-            quantized,
+            path.with_name("int8.onnx"),
             op_types_to_quantize=["MatMul"],
             per_channel=True,
-            # Without VNNI two products of 8 bits are added in 16 and may overflow: 7 bits for the weights.
-            reduce_range=not torch.cpu._is_vnni_supported(),
+            reduce_range=narrow,
             weight_type=QuantType.QInt8,
+            use_external_data_format=True,
         )
-    for old in path.parent.glob(f"{path.name}*"):
-        old.unlink()
-    quantized.rename(path)
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
+
+    return Finish(f"{Path(__file__).read_text('utf-8')} {onnxruntime.__version__} {narrow}", quantize)
 
 
 class _Encoder(nn.Module):
-    def __init__(self, session: onnxruntime.InferenceSession, kind: str) -> None:
+    def __init__(self, graph: Graph, kind: str) -> None:
         super().__init__()
-        self.session, self.kind = session, kind
+        self.session, self.kind = _session(graph), kind
 
     def forward(self, features: torch.Tensor, **_: Any) -> list[Any]:
         with record_function(f"onnxruntime::{self.kind}"):
@@ -116,11 +113,11 @@ class _Say(nn.Module):
         token_bytes: what of them is read for every token.
     """
 
-    def __init__(self, model: Any, folder: Path, kind: str) -> None:
+    def __init__(self, model: Any, kind: str) -> None:
         super().__init__()
         decoder, self.kind = model.model.decoder, kind
-        self.remembered = export_say(model, folder)
-        self.session, self.stored_bytes = _load(folder / SAY, kind)
+        graph, self.remembered = export_say(model, _finish(kind))
+        self.session, self.stored_bytes = _session(graph), graph.size
         # Of the embedding, which stays in float32, a row is read.
         self.token_bytes = self.stored_bytes - decoder.embed_tokens.weight.nbytes
         self.known = getattr(decoder.embed_tokens, "tokens", None)

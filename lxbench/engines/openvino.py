@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch import nn
 from torch.profiler import record_function
 
 from lxbench.engines import EngineModel, require_kind, require_whole
-from lxbench.engines.graphs import HEAR, SAY, export_hear, export_say
+from lxbench.engines.graphs import export_hear, export_say
 from lxbench.greedy import greedy
 
 KINDS = {"float32": ("FP32", "f32"), "bfloat16": ("BF16", "bf16")}
@@ -40,17 +38,12 @@ def convert(model: Any, kind: str) -> EngineModel:
         "INFERENCE_PRECISION_HINT": KINDS[kind][1],  # Left alone it takes what is fastest at hand.
         "PERFORMANCE_HINT": "LATENCY",
     }
-    with tempfile.TemporaryDirectory(prefix="lxbench-") as name:
-        folder = Path(name)
-        export_hear(model, folder)
-        remembered = export_say(model, folder)
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        hear, say = (
-            core.compile_model(core.read_model(folder / graph), "CPU", settings).create_infer_request()
-            for graph in (HEAR, SAY)
-        )
+    hear, (say, remembered) = export_hear(model), export_say(model)
+    first, second = (
+        core.compile_model(core.read_model(graph.path), "CPU", settings).create_infer_request() for graph in (hear, say)
+    )
     known = getattr(model.model.decoder.embed_tokens, "tokens", None)
-    return EngineModel(model, _Encoder(hear, kind), _Decoder(say, remembered, known), size)
+    return EngineModel(model, _Encoder(first, kind), _Decoder(second, remembered, known), hear.size + say.size)
 
 
 def _infer(request: openvino.InferRequest, given: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:

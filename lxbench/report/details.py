@@ -32,7 +32,7 @@ ROOFLINE = (
 )
 OPERATORS = ("variant", "part", "top operators")
 _TOP = 4
-_ORIGINS = {"cached": "from the cache", "new": "compiled"}
+_ORIGINS = {"cached": "from the cache", "new": "made"}
 _NAME_WIDTH = 60
 _ATTENTION = re.compile("attention|flash|fmha", re.IGNORECASE)
 
@@ -46,13 +46,20 @@ def details(results: Results) -> Iterator[tuple[str, ...]]:
                 row["variant"],
                 ", ".join(step["name"] for step in build["steps"]) or "-",
                 _modules(before["modules"], after["modules"]) or "-",
-                ", ".join(f"{count / 1e6:.1f} M {dtype}" for dtype, count in after["dtypes"].items() if count >= 5e4),
-                f"{after['zeros'] / sum(after['dtypes'].values()):.1%}",
+                ", ".join(f"{count / 1e6:.1f} M {dtype}" for dtype, count in after["dtypes"].items() if count >= 5e4)
+                or "-",
+                _zeros(after),
                 f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}",
                 *_tokens(row),
                 _parts(row) or "-",
                 stages(row),
             )
+
+
+def _zeros(census: Mapping[str, Any]) -> str:
+    """The share of exact zeros, where numbers are torch's at all: those of another engine are not."""
+    count = sum(census["dtypes"].values())
+    return f"{census['zeros'] / count:.1%}" if count else "-"
 
 
 def _tokens(row: Record) -> tuple[str, str]:

@@ -1,16 +1,19 @@
 """The tables of docs/performance.md, from runs of the rows that it tells of.
 
-nox -s bench-cpu -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
-python -m tools.performance results/latest                # or several runs, of a row each
-python -m tools.performance --choices results/latest      # of the rows of tools/performance/rows.py
+nox -s engines -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
+python -m tools.performance rungs results/latest          # or several runs, of a row each
+python -m tools.performance engines results/latest        # of nox -s engines
+python -m tools.performance choices results/latest        # of the rows of tools/performance/rows.py
+python -m tools.performance starts COLD WARM              # two runs, the first with an empty cache
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lxbench.report import details, table
 from lxbench.report.table import Results
@@ -18,6 +21,7 @@ from lxbench.results import write_text
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
 COMMON = ("prune_vocabulary(CYRILLIC)", "plain_decoding")
+OURS, THEIRS = "fast-ort", "ct2-int8"
 BEGIN, END = "<!-- {}: python -m tools.performance -->", "<!-- end of the {} -->"
 
 
@@ -37,8 +41,9 @@ def limits(runs: Sequence[Results]) -> str:
     return _table(details.ROOFLINE, (line for run in runs for line in details.limits(run)))
 
 
-def choices(results: Results) -> str:
+def choices(runs: Sequence[Results]) -> str:
     """Every setting that was chosen between: what it says, on how many clips something else than fp32, how fast."""
+    results = runs[0]
     said = {row["variant"]: {clip["id"]: clip["text"] for clip in row["clips"]} for row in results["rows"]}
     lines = []
     for row in results["rows"]:
@@ -48,6 +53,24 @@ def choices(results: Results) -> str:
         names = ", ".join(f"`{step}`" for step in steps) or "fp32"
         lines.append((names, f"{row['wer']:.3f}", f"{row['cer']:.3f}", str(changed), table.ratio(row)))
     return _table(("steps", "WER", "CER", "clips that changed", "vs fp32 [95 % CI]"), lines)
+
+
+def engines(runs: Sequence[Results]) -> str:
+    """The final table, and how far our fastest row is ahead of the one that people know, in the same run."""
+    ratios = {row["variant"]: row["ratio"]["value"] for run in runs for row in run["rows"] if row["ratio"]}
+    ahead = ratios[OURS] / ratios[THEIRS]
+    return f"{rows(runs)} There `{OURS}` is {ahead:.1f} times as fast as `{THEIRS}`, by their ratios to fp32."
+
+
+def starts(runs: Sequence[Results]) -> str:
+    """Seconds until a row is ready, where nothing of it was kept and where all is."""
+    cold, warm = ({row["variant"]: row for row in run["rows"] if row["build"]} for run in runs)
+    lines = ((name, *(_seconds(run[name]) for run in (cold, warm)), details.stages(warm[name])) for name in cold)
+    return _table(("variant", "cold s", "warm s", "warm: what of"), lines)
+
+
+def _seconds(row: Mapping[str, Any]) -> str:
+    return f"{sum(row['build']['seconds'].values()):.1f}"
 
 
 def updated(text: str, name: str, content: str) -> str:
@@ -62,14 +85,22 @@ def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [*head, *lines])
 
 
+TABLES: dict[str, dict[str, Callable[[Sequence[Results]], str]]] = {
+    "rungs": {"rows": rows, "limits": limits},
+    "engines": {"engines": engines},
+    "choices": {"choices": choices},
+    "starts": {"starts": starts},
+}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--choices", action="store_true")
+    parser.add_argument("what", choices=TABLES)
     parser.add_argument("run", type=Path, nargs="+")
     chosen = parser.parse_args(arguments)
     runs = [json.loads((folder / "results.json").read_text("utf-8")) for folder in chosen.run]
-    contents = {"choices": choices(runs[0])} if chosen.choices else {"rows": rows(runs), "limits": limits(runs)}
+    contents = {name: write(runs) for name, write in TABLES[chosen.what].items()}
     text = PAGE.read_text("utf-8")
     for name, content in contents.items():
         text = updated(text, name, content)
