@@ -40,7 +40,7 @@ ROWS = {
     "openvino": 379,
     "whispercpp-f16": 141,
     "whispercpp-q8": 78,
-    "fast-ort": 105,
+    "fast-ort": 100,
 }
 
 EXACT = {"ct2", "ort", "openvino", "whispercpp-f16"}

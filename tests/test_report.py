@@ -128,6 +128,13 @@ def test_what_was_compiled_is_told_from_what_was_cached() -> None:
     assert details.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
 
 
+def test_a_row_of_another_engine_has_no_numbers_of_torch() -> None:
+    one = row("ct2", "PASS")
+    one["build"]["census"].update(dtypes={}, zeros=0)
+    (line,) = details.details(results(one))
+    assert line[3:5] == ("-", "-")
+
+
 def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
     work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 12.0, "product": "float32"}
     peaks = {"float32": 400.0, "read": 20.0}
