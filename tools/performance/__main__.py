@@ -26,11 +26,13 @@ BEGIN, END = "<!-- {}: python -m tools.performance -->", "<!-- end of the {} -->
 
 
 def rows(runs: Sequence[Results]) -> str:
-    """The final tables without their verdicts, one under the other, and what the runs were."""
+    """The final tables without their verdicts as one, of a row the last, and what the runs were."""
     machine, corpus = runs[0]["machine"], runs[0]["corpus"]
-    shown = (line.cells[:-1] for run in runs for line in table.lines(run))
+    columns = max((table.columns(run)[:-1] for run in runs), key=len)
+    cells = {line.cells[0]: line.cells[:-1] for run in runs for line in table.lines(run)}
+    shown = [(*line, *["-"] * (len(columns) - len(line))) for line in cells.values()]
     count = "One run" if len(runs) == 1 else f"{len(runs)} runs, every row beside fp32 in its own"
-    return _table(table.columns(runs[0])[:-1], shown) + (
+    return _table(columns, shown) + (
         f"\n\n{count}: {runs[0]['model']['name']}, {len(corpus['clips'])} clips of {corpus['name']}, "
         f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])})."
     )
@@ -59,7 +61,7 @@ def engines(runs: Sequence[Results]) -> str:
     """The final table, and how far our fastest row is ahead of the one that people know, in the same run."""
     ratios = {row["variant"]: row["ratio"]["value"] for run in runs for row in run["rows"] if row["ratio"]}
     ahead = ratios[OURS] / ratios[THEIRS]
-    return f"{rows(runs)} There `{OURS}` is {ahead:.1f} times as fast as `{THEIRS}`, by their ratios to fp32."
+    return f"{rows(runs)} `{OURS}` is {ahead:.1f} times as fast as `{THEIRS}`, by their ratios to fp32."
 
 
 def starts(runs: Sequence[Results]) -> str:
