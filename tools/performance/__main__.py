@@ -4,16 +4,15 @@ nox -s engines -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
 python -m tools.performance rungs results/latest          # or several runs, of a row each
 python -m tools.performance engines results/latest        # of nox -s engines
 python -m tools.performance choices results/latest        # of the rows of tools/performance/rows.py
-python -m tools.performance starts COLD WARM              # two runs, the first with an empty cache
+python -m tools.performance starts COLD WARM [WARM ...]   # the first run with an empty cache
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from lxbench.report import details, table
 from lxbench.report.table import Results
@@ -65,14 +64,11 @@ def engines(runs: Sequence[Results]) -> str:
 
 
 def starts(runs: Sequence[Results]) -> str:
-    """Seconds until a row is ready, where nothing of it was kept and where all is."""
-    cold, warm = ({row["variant"]: row for row in run["rows"] if row["build"]} for run in runs)
-    lines = ((name, *(_seconds(run[name]) for run in (cold, warm)), details.stages(warm[name])) for name in cold)
-    return _table(("variant", "cold s", "warm s", "warm: what of"), lines)
-
-
-def _seconds(row: Mapping[str, Any]) -> str:
-    return f"{sum(row['build']['seconds'].values()):.1f}"
+    """What it takes until a row is ready, where nothing of it was kept, and where all is."""
+    cold, *others = ({row["variant"]: row for row in run["rows"] if row["build"]} for run in runs)
+    warm = {name: row for run in others for name, row in run.items() if (row["build"]["graphs"] or {}).get("cached")}
+    lines = ((name, details.stages(row), details.stages(warm[name])) for name, row in cold.items() if name in warm)
+    return _table(("variant", "cold", "warm"), lines)
 
 
 def updated(text: str, name: str, content: str) -> str:
