@@ -20,10 +20,10 @@ from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.greedy import greedy
 from lxbench.ladder import Step, Variant, find
-from lxbench.steps.engines import ctranslate2, onnxruntime, openvino, whispercpp
+from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
 from lxbench.steps.plain import plain_decoding
 from lxbench.steps.precision import cast
-from lxbench.steps.quantize import quantize_dynamic
+from lxbench.steps.quantize import quantize_dynamic, quantize_linears
 from lxbench.steps.tables import prune_vocabulary
 from lxbench.transcribe import Transcript, transcribe, transcribe_batch
 from lxbench.variants import VARIANTS
@@ -114,6 +114,18 @@ def test_what_an_engine_cannot_be_given_is_refused(fresh: Loaded, before: Step, 
         engines.require_whole(model, "E", cut)
 
 
+@pytest.mark.parametrize(
+    "before",
+    [[], [plain_decoding, quantize_linears("proj_out")], [plain_decoding, quantize_linears("model.decoder.*")]],
+)
+def test_a_decoder_that_cannot_be_exported_is_refused(fresh: Loaded, before: tuple[Step, ...]) -> None:
+    pytest.importorskip("onnxruntime")
+    for step in before:
+        fresh.model = step(fresh.model)
+    with pytest.raises(StepError, match="the decoder before plain_decoding, or after its layers were replaced"):
+        decode_in_onnxruntime("int8")(fresh.model)
+
+
 def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another graph for other weights, and a damaged one is made again."""
     pytest.importorskip("onnxscript")
@@ -143,7 +155,7 @@ def test_a_row_whose_package_is_not_there_says_so() -> None:
 
 def test_blocks_of_eight_bits_are_read_as_they_were_written() -> None:
     """As ggml reads them: a scale in float16, then 32 numbers."""
-    from lxbench.engines.whispercpp import q8_0
+    from lxbench.engines.ggml import q8_0
 
     values = np.random.default_rng(0).normal(size=(3, 64)).astype(np.float32)
     values[0, :32] = 0

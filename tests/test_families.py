@@ -70,6 +70,7 @@ def test_rows_that_take_a_whisper_apart_stay_out() -> None:
         "prune-structured-int8",
         "merge-vocab",
         "fast",
+        "fast-ort",
     }
 
 

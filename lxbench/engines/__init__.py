@@ -40,6 +40,15 @@ class EngineModel(nn.Module):
         return self.model["encoder"]
 
 
+def replaced(part: nn.Module) -> set[str]:
+    """What stands in the place of torch's Linears."""
+    return {
+        f"{type(module).__module__}.{type(module).__qualname__}"
+        for module in part.modules()
+        if hasattr(module, "in_features") and type(module) is not nn.Linear
+    }
+
+
 def require_whole(model: Any, engine: str, cut: bool = False) -> None:
     """Refuse a model that an engine cannot be given.
 
@@ -51,18 +60,14 @@ def require_whole(model: Any, engine: str, cut: bool = False) -> None:
     Raises:
         StepError: a layer is no longer torch's, of another type, or of another size than the configuration says.
     """
-    replaced = {
-        f"{type(module).__module__}.{type(module).__qualname__}"
-        for module in model.modules()
-        if hasattr(module, "in_features") and type(module) is not nn.Linear
-    }
+    found = replaced(model)
     if model.dtype != torch.float32:
-        replaced.add(f"weights in {str(model.dtype).removeprefix('torch.')}")
+        found.add(f"weights in {str(model.dtype).removeprefix('torch.')}")
     if not hasattr(model, "proj_out") or hasattr(model.model.decoder, "greedy"):
-        replaced.add(f"{type(model.model).__module__}.{type(model.model).__qualname__}")
-    if replaced or (hasattr(model.config, "pruned") and not cut):
+        found.add(f"{type(model.model).__module__}.{type(model.model).__qualname__}")
+    if found or (hasattr(model.config, "pruned") and not cut):
         raise StepError(
-            f"{engine} does not take what the steps before it made: {', '.join(sorted(replaced)) or 'cut layers'}",
+            f"{engine} does not take what the steps before it made: {', '.join(sorted(found)) or 'cut layers'}",
             expected="the model as loaded" + (", or with layers cut" if cut else ", or with other weights"),
             command="see the engines' rows in lxbench/variants.py",
         )

@@ -79,7 +79,7 @@ class Say(nn.Module):
         ids: torch.Tensor,
         past: Sequence[torch.Tensor],
         heard: Sequence[torch.Tensor],
-        bias: torch.Tensor | None = None,
+        bias: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         """Scores of the token after these, shape (batch, 1, vocabulary), then ``past`` with these tokens.
 

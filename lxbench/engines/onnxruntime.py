@@ -14,7 +14,7 @@ from torch import nn
 from torch.profiler import record_function
 
 from lxbench import plain
-from lxbench.engines import EngineModel, require_kind, require_whole
+from lxbench.engines import EngineModel, replaced, require_kind, require_whole
 from lxbench.engines.graphs import Finish, Graph, Heard, export_hear, export_say
 from lxbench.errors import StepError
 from lxbench.greedy import greedy
@@ -51,7 +51,7 @@ def convert_decoder(model: Any, kind: str) -> Any:
     """
     require_kind("ONNX Runtime", kind, KINDS)
     decoder = model.model.decoder
-    if not isinstance(decoder, plain.Decoder) or type(model.proj_out) is not torch.nn.Linear:
+    if not isinstance(decoder, plain.Decoder) or replaced(decoder) or replaced(model.proj_out):
         raise StepError(
             "ONNX Runtime is given the decoder before plain_decoding, or after its layers were replaced",
             expected="plain_decoding, then this, then quantize_linears",
