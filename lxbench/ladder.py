@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Variant:
         languages: Whisper's codes of those that it can write; empty for all.
         hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
         needs: a package that it does not run without, of the extra ``engines``; empty for none.
+        instructions: that its CPU must have, see ``machine.instructions``; empty for none.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
         study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
@@ -60,6 +61,7 @@ class Variant:
     languages: frozenset[str] = frozenset()
     hears_s: float = MAX_SECONDS
     needs: str = ""
+    instructions: str = ""
     unusable: bool = False
     study: bool = False
     tolerance: Tolerance = field(default_factory=Tolerance)
@@ -71,7 +73,9 @@ class Variant:
         return self.steps == other.steps and self.clips == other.clips
 
 
-def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -> list[Variant]:
+def unfit(
+    rows: Iterable[Variant], family: str, language: str, longest: float, instructions: Collection[str]
+) -> list[Variant]:
     """The rows that have no place in a run, each with that for its reason.
 
     Args:
@@ -79,6 +83,7 @@ def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -
         family: architecture of the model.
         language: that is spoken.
         longest: seconds of the longest clip.
+        instructions: that this CPU has.
     """
 
     def reason(row: Variant) -> str:
@@ -88,6 +93,8 @@ def unfit(rows: Iterable[Variant], family: str, language: str, longest: float) -
             return f"for {', '.join(sorted(row.languages))} alone"
         if row.needs and importlib.util.find_spec(row.needs) is None:
             return f"needs {row.needs}: pip install 'lxbench[engines]'"
+        if row.instructions and row.instructions not in instructions:
+            return f"needs a CPU with {row.instructions}"
         if row.hears_s < longest:
             return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
         return ""

@@ -38,10 +38,9 @@ def describe(threads: int, device: str = "cpu") -> dict[str, Any]:
         device: ``cpu`` or ``cuda``; a GPU that is not used does not count.
     """
     info = _cpuinfo()
-    flags = set(info.get("flags", info.get("Features", "")).split())
     return {
         "cpu": info.get("model name") or platform.processor() or platform.machine(),
-        "isa": [flag for flag in _ISA if flag in flags],
+        "isa": _isa(info),
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_gib": _memory_gib(),
@@ -51,6 +50,11 @@ def describe(threads: int, device: str = "cpu") -> dict[str, Any]:
         "versions": versions(),
         "load": [round(value, 2) for value in os.getloadavg()] if hasattr(os, "getloadavg") else None,
     }
+
+
+def instructions() -> list[str]:
+    """Instruction sets of this CPU that decide which kernels run, by their names in /proc/cpuinfo."""
+    return _isa(_cpuinfo())
 
 
 def lasting(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +81,11 @@ def differing(here: Mapping[str, Any], there: Mapping[str, Any], keys: tuple[str
 def same_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether speed ratios of two machines mean the same thing."""
     return not differing(one, other, RATIO_KEYS)
+
+
+def _isa(info: Mapping[str, str]) -> list[str]:
+    flags = set(info.get("flags", info.get("Features", "")).split())
+    return [flag for flag in _ISA if flag in flags]
 
 
 def _cpuinfo() -> dict[str, str]:

@@ -65,7 +65,7 @@ class Attention(nn.Module):
 
     def heads(self, x: torch.Tensor, parts: int) -> tuple[torch.Tensor, ...]:
         """Cut (batch, length, parts * heads * width) into parts of shape (batch, heads, length, width)."""
-        return x.view(*x.shape[:2], parts, self.count, self.width).permute(2, 0, 3, 1, 4).unbind(0)
+        return x.view(*x.shape[:2], parts * self.count, self.width).transpose(1, 2).chunk(parts, dim=1)
 
     def look(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, **mask: Any) -> torch.Tensor:
         """Attend, and project to shape (batch, length, width of the model)."""
@@ -103,18 +103,21 @@ class Encoder(nn.Module):
         groups: of one size, before the next are twice as large.
         margin: positions of the padding behind the clip that stay as they are; at least 3, which is where the
             convolutions see nothing of the clip any more.
+        multiple: of which the clip and the margin are, together: the margin grows up to it. Kernels that are made
+            for the very number of positions (oneDNN's in bfloat16: milliseconds each) are made for few numbers.
     """
 
-    def __init__(self, old: Any, most: int, margin: int, groups: int) -> None:
+    def __init__(self, old: Any, most: int, margin: int, groups: int, multiple: int = 1) -> None:
         super().__init__()
-        self.most, self.margin, self.groups = most, margin, groups
+        self.most, self.margin, self.groups, self.multiple = most, margin, groups, multiple
         self.conv1, self.conv2, self.norm = old.conv1, old.conv2, old.layer_norm
         self.positions = old.embed_positions
         self.layers = nn.ModuleList(EncoderLayer(layer) for layer in old.layers)
 
     def heard(self, frames: int) -> int:
         """Frames of features that are needed of a clip of so many: even, the margin behind it, no more than 30 s."""
-        return 2 * min(-(-frames // 2) + self.margin, len(self.positions.weight))
+        needed = -(-frames // 2) + self.margin
+        return 2 * min(-(-needed // self.multiple) * self.multiple, len(self.positions.weight))
 
     def forward(self, input_features: torch.Tensor, **_: Any) -> BaseModelOutput:
         """Encode.

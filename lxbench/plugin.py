@@ -140,7 +140,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)
-        unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest)
+        able = machine.instructions()
+        unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest, able)
         reasons = {row_id(variant, chosen.device): variant.elsewhere for variant in unfit}
         ids, out = _without(session, benches, reasons)
         timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)

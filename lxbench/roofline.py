@@ -107,12 +107,13 @@ def _is_left_out(name: str) -> bool:
     return any(part in name for part in _NOT_EVERY_TOKEN)
 
 
-def product_type(kernels: Mapping[str, int]) -> str:
-    """The type that a row multiplies in, of several the one that this machine is fastest in; see ``census.kernels``."""
-    if any(part in kernel for kernel in kernels for part in _INTEGER):
-        return "int8"
-    seen = [kernel for kernel in kernels if "mm" in kernel.split()[0]]
-    return next((name for name in _FLOATS if any(name in kernel.split()[1:] for kernel in seen)), "float32")
+def product_types(kernels: Mapping[str, int]) -> list[str]:
+    """The types that a row multiplies in, shortest first; see ``census.kernels``."""
+    integer = any(part in kernel for kernel in kernels for part in _INTEGER)
+    seen = [kernel.split() for kernel in kernels if "mm" in kernel.split()[0]]
+    # A matrix product has inputs of one type; an addmm of several has an integer among them, and is counted above.
+    floats = [name for name in reversed(_FLOATS) if any(name in types for _, *types in seen)]
+    return ["int8"] * integer + (floats or ["float32"] * (not integer))
 
 
 def peaks(device: str) -> dict[str, float]:
@@ -173,14 +174,16 @@ class Reached:
     """How near a row comes to the machine's limits.
 
     Attributes:
+        product: of the types that it multiplies in, the one in which this machine is fastest.
         gflop: of a pass of the encoder, mean over clips.
         gflops: 10^9 operations a second that it reached.
-        of_product: share of the fastest product in its type.
+        of_product: share of the fastest product in that type.
         mib: that a token reads.
         read: 10^9 bytes a second that it reached.
         of_read: share of how fast memory is read; over 1 where weights stay in a cache.
     """
 
+    product: str
     gflop: float
     gflops: float
     of_product: float
@@ -193,19 +196,22 @@ def reached(work: Mapping[str, Any], parts: Mapping[str, float], limits: Mapping
     """Hold a row against the limits.
 
     Args:
-        work: means over the clips of ``encoder_gflop``, ``token_mib`` and the decoder's ``passes``, and the type of the
-            ``product``.
+        work: means over the clips of ``encoder_gflop``, ``token_mib`` and the decoder's ``passes``, and types of
+            ``products``.
         parts: mean seconds of the parts of a clip, see ``Transcript.parts``.
         limits: see ``peaks``.
     """
-    if not work or work["product"] not in limits or not parts.get("encoder") or not parts.get("decoder"):
+    known = [name for name in (work or {}).get("products", ()) if name in limits]
+    if not known or not parts.get("encoder") or not parts.get("decoder"):
         return None
+    product = max(known, key=lambda name: limits[name])
     gflops = work["encoder_gflop"] / parts["encoder"]
     read = work["token_mib"] * _MIB / _GFLOP * work["passes"] / parts["decoder"]
     return Reached(
+        product=product,
         gflop=work["encoder_gflop"],
         gflops=gflops,
-        of_product=gflops / limits[work["product"]],
+        of_product=gflops / limits[product],
         mib=work["token_mib"],
         read=read,
         of_read=read / limits["read"],

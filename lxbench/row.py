@@ -139,7 +139,7 @@ class Row:
     def work(self) -> dict[str, Any] | None:
         """What a clip takes at least, mean over the clips that were heard; None where it is not known.
 
-        ``encoder_gflop`` and ``token_mib`` as in ``roofline.Work``, ``passes`` of the decoder, the ``product`` type.
+        ``encoder_gflop`` and ``token_mib`` as in ``roofline.Work``, ``passes`` of the decoder, types of ``products``.
         """
         said = self.transcripts.values()
         if self.report is None or (work := self.report.work) is None or not said or not all(s.positions for s in said):
@@ -148,7 +148,7 @@ class Row:
             "encoder_gflop": sum(work.encoder_gflop(each.positions) for each in said) / len(said),
             "token_mib": sum(work.token_mib(each.positions) for each in said) / len(said),
             "passes": sum(each.tokens + 1 for each in said) / len(said),  # The last one ends the text.
-            "product": roofline.product_type(self.report.kernels),
+            "products": roofline.product_types(self.report.kernels),
         }
 
     @property

@@ -35,6 +35,9 @@ HEARS_S = 20
 STRUCTURED = (prune_positions(HEARS_S), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), CYRILLIC)
 # What makes whisper-base several times faster, see docs/performance.md.
 MERGED = (plain_decoding, merge_padding(64))
+# The same for kernels that are made for the very number of positions, as those in bfloat16 are.
+ROUNDED = (plain_decoding, merge_padding(64, multiple=64))
+BF16 = "avx512_bf16"
 INT8 = quantize_linears("model.decoder.*", "proj_out", "model.encoder.*.fc1")
 
 VARIANTS = ladder(
@@ -192,15 +195,35 @@ VARIANTS = ladder(
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
     ),
+    Variant(
+        "fast-bf16",
+        CPU,
+        (CYRILLIC, *ROUNDED, cast("bfloat16", "model.encoder"), quantize_linears("model.decoder.*", "proj_out")),
+        "its encoder in bfloat16",
+        runs="addmm bfloat16",
+        elsewhere=CPU_ALONE,
+        languages=WRITTEN_IN_IT,
+        instructions=BF16,
+    ),
     # The same model in other engines, converted while it is loaded; nox -s engines.
     *(
-        Variant(name, CPU, (step(kind),), summary, f"{step.__name__}::{kind}", elsewhere=ENGINE, needs=package)
+        Variant(
+            name,
+            CPU,
+            (step(kind),),
+            summary,
+            runs=f"{step.__name__}::{kind}",
+            elsewhere=ENGINE,
+            needs=package,
+            instructions=BF16 if kind == "bfloat16" else "",
+        )
         for name, step, kind, package, summary in (
             ("ct2", ctranslate2, "float32", "ctranslate2", "CTranslate2, faster-whisper's engine"),
             ("ct2-int8", ctranslate2, "int8_float32", "ctranslate2", "the same in int8"),
             ("ort", onnxruntime, "float32", "onnxruntime", "ONNX Runtime"),
             ("ort-int8", onnxruntime, "int8", "onnxruntime", "the same in dynamic int8"),
             ("openvino", openvino, "float32", "openvino", "OpenVINO"),
+            ("openvino-bf16", openvino, "bfloat16", "openvino", "the same in bfloat16"),
             ("whispercpp-f16", whispercpp, "float16", "pywhispercpp", "whisper.cpp, weights in float16"),
             ("whispercpp-q8", whispercpp, "q8_0", "pywhispercpp", "the same in 8 bits, by blocks of 32"),
         )
@@ -214,6 +237,17 @@ VARIANTS = ladder(
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
         needs="onnxruntime",
+    ),
+    Variant(
+        "fast-ort-bf16",
+        CPU,
+        (CYRILLIC, *ROUNDED, decode_in_onnxruntime("int8"), cast("bfloat16", "model.encoder", "model.decoder.heard")),
+        "its encoder in bfloat16",
+        runs="addmm bfloat16",
+        elsewhere=CPU_ALONE,
+        languages=WRITTEN_IN_IT,
+        needs="onnxruntime",
+        instructions=BF16,
     ),
     # The study's combination, step by step.
     Variant("p", CPU, (PRUNE,), "pruned", runs="addmm float32", elsewhere="a combination for CPUs"),

@@ -166,8 +166,9 @@ def test_merging_needs_a_decoder_that_knows_the_weights(fresh: Loaded) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((0,), "0 positions in one, 8 groups of a size: at least 1 of each"),
+        ((0,), "0 positions in one, 8 groups of a size, a multiple of 1: at least 1"),
         ((64, 1.0, 0), "64 positions in one, 0 groups of a size"),
+        ((64, 1.0, 8, 0), "8 groups of a size, a multiple of 0"),
         ((8, 0.0), r"0\.0 s behind the clip"),
     ],
 )
@@ -179,6 +180,23 @@ def test_what_cannot_be_merged_is_refused(arguments: tuple[Any, ...], message: s
 def test_a_step_is_named_by_what_is_not_usual() -> None:
     assert merge_padding(64).__name__ == "merge_padding(64)"
     assert merge_padding(16, 0.5, 4).__name__ == "merge_padding(16, margin_s=0.5, groups=4)"
+    assert merge_padding(64, multiple=32).__name__ == "merge_padding(64, multiple=32)"
+
+
+def test_lengths_are_few_where_a_multiple_is_asked_for(fresh: Loaded) -> None:
+    """The margin grows, and nothing but the padding behind it is another."""
+    merge_padding(64, multiple=64)(plain_decoding(fresh.model))
+    encoder = fresh.model.model.encoder
+    assert [encoder.heard(frames) for frames in (1, 27, 28, 29, 156, 157, 2900, 3000)] == [
+        2 * length for length in (64, 64, 64, 128, 128, 192, 1500, 1500)
+    ]
+    audio = read_audio(CLIPS[0])
+    with torch.inference_mode():
+        features = extract(fresh, [audio])
+        assert features.shape[-1] % 128 == 0
+        rounded = encode(fresh, features).last_hidden_state
+        encoder.multiple, encoder.margin = 1, features.shape[-1] // 2 - math.ceil(len(audio) / 320)
+        assert torch.equal(rounded, encode(fresh, extract(fresh, [audio])).last_hidden_state)
 
 
 def test_linears_are_quantized_by_name_each_output_with_its_scale(fresh: Loaded) -> None:

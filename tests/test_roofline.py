@@ -74,25 +74,30 @@ def test_what_was_exported_is_remembered_and_what_is_elsewhere_unknown(small: to
 @pytest.mark.parametrize(
     ("kernels", "wanted"),
     [
-        ({"addmm float32": 90, "mm float32": 3}, "float32"),
-        ({"addmm bfloat16": 90, "bmm float32": 3}, "bfloat16"),
-        ({"addmm float32": 3, "quantized::linear_dynamic float32": 90}, "int8"),
-        ({"_int_mm int8": 4, "addmm float32": 90}, "int8"),
-        ({"torchao::dequantize_affine float32 int8": 90, "addmm float32": 90}, "float32"),
-        ({"Torch-Compiled Region": 9}, "float32"),
+        ({"addmm float32": 90, "mm float32": 3}, ["float32"]),
+        ({"addmm bfloat16": 90, "bmm float32": 3}, ["float32", "bfloat16"]),
+        ({"addmm float32": 3, "quantized::linear_dynamic float32": 90}, ["int8", "float32"]),
+        ({"_int_mm int8": 4, "addmm bfloat16": 90}, ["int8", "bfloat16"]),
+        ({"quantized::linear_dynamic float32": 90}, ["int8"]),
+        ({"torchao::dequantize_affine float32 int8": 90, "addmm float32": 90}, ["float32"]),
+        ({"Torch-Compiled Region": 9}, ["float32"]),
     ],
 )
-def test_the_type_of_the_products_is_what_was_seen(kernels: dict[str, int], wanted: str) -> None:
-    assert roofline.product_type(kernels) == wanted
+def test_the_types_of_the_products_are_what_was_seen(kernels: dict[str, int], wanted: list[str]) -> None:
+    assert roofline.product_types(kernels) == wanted
 
 
 def test_a_row_is_held_against_the_limits() -> None:
-    work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 10.0, "product": "float32"}
+    work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 10.0, "products": ["int8", "float32"]}
     near = roofline.reached(work, {"encoder": 0.8, "decoder": 0.1}, {"float32": 200.0, "read": 20.0})
     assert near is not None
     assert (near.gflops, near.of_product) == (100.0, 0.5)
     assert near.read == pytest.approx(100 * 2**20 * 10 / 0.1 / 1e9)
     assert near.of_read == pytest.approx(near.read / 20)
+    assert near.product == "float32"
+    shorter = roofline.reached(work, {"encoder": 0.8, "decoder": 0.1}, {"float32": 200.0, "int8": 400.0, "read": 20.0})
+    assert shorter is not None
+    assert (shorter.product, shorter.of_product) == ("int8", 0.25)
     assert roofline.reached(work, {"encoder": 0.8, "decoder": 0.1}, {}) is None
 
 

@@ -11,11 +11,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lxbench import calibration, census, embedded, models
+from lxbench import calibration, census, embedded, machine, models
 from lxbench.audio import read_audio
 from lxbench.build import build, warm_up
 from lxbench.errors import StepError
+from lxbench.families.whisper import encode, extract
 from lxbench.ladder import CPU, Variant, find
+from lxbench.steps.precision import cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import quantize_dynamic, quantize_static
 from lxbench.transcribe import transcribe
@@ -43,14 +45,19 @@ WANTED_CHANGES = {
     "prune_positions(20)": {"shapes", "size_mib"},
     "plain_decoding": {"modules", "shapes"},
     "merge_padding(64)": {"modules", "shapes"},
+    "merge_padding(64, multiple=64)": {"modules", "shapes"},
     "quantize_linears(model.decoder.*, proj_out, model.encoder.*.fc1)": {"modules", "dtypes", "size_mib"},
+    "quantize_linears(model.decoder.*, proj_out)": {"modules", "dtypes", "size_mib"},
+    "cast(bfloat16, model.encoder)": {"dtypes", "size_mib"},
 }
 # Rows that are built alike are looked at once; those of other engines are in test_engines.py.
 ROWS = list(
     {
         row.steps: row.name
         for row in reversed(VARIANTS)
-        if "cpu" in row.devices and not (row.unusable or row.study or row.needs)
+        if "cpu" in row.devices
+        and not (row.unusable or row.study or row.needs)
+        and row.instructions in ("", *machine.instructions())
     }.values()
 )
 # Four clips are too few to fit these on: that words survive is what their baselines gate.
@@ -143,6 +150,25 @@ def test_l2_pruning_takes_whole_outputs_and_ruins_the_model(folder: Path, audio:
     assert gone.float().mean().item() == pytest.approx(0.19, abs=1e-3)
     loaded.model.generation_config.max_length = 20
     assert "оператор" not in transcribe(loaded, audio, "ru").text.lower()
+
+
+def test_a_part_is_cast_and_nothing_behind_it_sees_that(folder: Path, audio: NDArray[np.float32]) -> None:
+    loaded = models.load(folder, "cpu")
+    wanted = encode(loaded, extract(loaded, [audio])).last_hidden_state
+    cast("bfloat16", "model.encoder", "model.decoder.layers.*.fc1")(loaded.model)
+    said = encode(loaded, extract(loaded, [audio]))
+    assert said.last_hidden_state.dtype == torch.float32
+    assert 1e-4 < (said.last_hidden_state - wanted).norm() / wanted.norm() < 0.05
+    types = {name: parameter.dtype for name, parameter in loaded.model.named_parameters()}
+    shorter = {name for name, dtype in types.items() if dtype == torch.bfloat16}
+    assert shorter == {name for name in types if "encoder." in name or ("decoder" in name and ".fc1." in name)}
+    assert transcribe(loaded, audio, "ru").text.lower() == "оператор зарегистрирован."
+
+
+def test_a_part_that_is_not_there_is_refused(folder: Path) -> None:
+    with pytest.raises(StepError, match=r"no module is called 'model\.encoders'") as raised:
+        cast("bfloat16", "model.encoders")(models.load(folder, "cpu").model)
+    assert "expected: names such as model, * for any letters" in str(raised.value)
 
 
 @pytest.mark.parametrize("keep", [0, 1, 1.5, -0.1])

@@ -98,11 +98,22 @@ class Say(nn.Module):
         for index, layer in enumerate(cast("Sequence[DecoderLayer]", self.decoder.layers)):
             query, key, value = layer.attention.heads(layer.attention.qkv(layer.attention_norm(x)), 3)
             grown += [torch.cat([past[2 * index], key], dim=2), torch.cat([past[2 * index + 1], value], dim=2)]
-            x = x + layer.attention.look(query, *grown[-2:], attn_mask=mask)
+            x = x + layer.attention.out(_attend(query, grown[-2], grown[-1], mask))
             (query,) = layer.cross.heads(layer.cross.q(layer.cross_norm(x)), 1)
-            x = x + layer.cross.look(query, heard[2 * index], heard[2 * index + 1], attn_mask=bias)
+            x = x + layer.cross.out(_attend(query, heard[2 * index], heard[2 * index + 1], bias))
             x = x + layer.fc2(gelu(layer.fc1(layer.norm(x))))
         return self.proj_out(self.decoder.norm(x[:, -1:])), *grown
+
+
+def _attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """Attention of shape (batch, length, heads * width), spelled for engines.
+
+    The exporter's own spelling scales the keys and turns them round: of all that was heard, for every token. This
+    scales the query, and the engines turn keys round within the product.
+    """
+    scale: float = query.shape[-1] ** -0.5
+    scores = (query * scale) @ key.transpose(2, 3) + bias
+    return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def limits(results: Results) -> Iterator[tuple[str, ...]]:
             row["variant"],
             f"{near.gflop:.1f} GFLOP",
             f"{near.gflops:.0f} GFLOP/s",
-            f"{near.of_product:.0%} of {peaks[work['product']]:.0f} in {work['product']}",
+            f"{near.of_product:.0%} of {peaks[near.product]:.0f} in {near.product}",
             f"{near.mib:.0f} MiB",
             f"{near.read:.1f} GB/s",
             f"{near.of_read:.0%} of {peaks['read']:.1f}",

@@ -20,7 +20,7 @@ def plain_decoding(model: Any) -> Any:
     return model
 
 
-def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8) -> Step:
+def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: int = 1) -> Step:
     """Let the encoder hear the padding behind a clip the coarser the further behind; see ``lxbench.plain.Encoder``.
 
     Nothing is cut off: the window stays 30 s, and clips of any length in it are heard as before.
@@ -29,12 +29,14 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8) -> Step:
         most: positions that become one at most, each 20 ms; 1 merges none.
         margin_s: seconds behind the clip that stay as they are.
         groups: of one size, before the next are twice as large.
+        multiple: of which the positions that stay are; more of the padding stays until they are.
 
     Raises:
-        ValueError: less than one position becomes one, less than one group is of a size, or less than 0.1 s stays.
+        ValueError: less than one position becomes one, less than one group is of a size, positions are a multiple of
+            less than one, or less than 0.1 s stays.
     """
-    if most < 1 or groups < 1:
-        raise ValueError(f"{most} positions in one, {groups} groups of a size: at least 1 of each")
+    if min(most, groups, multiple) < 1:
+        raise ValueError(f"{most} positions in one, {groups} groups of a size, a multiple of {multiple}: at least 1")
     if margin_s < 0.1:
         raise ValueError(f"{margin_s} s behind the clip are too few: at least 0.1, where its last sounds still echo")
 
@@ -47,9 +49,10 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8) -> Step:
                 expected="plain_decoding, then merge_padding",
                 command="see fast in lxbench/variants.py",
             )
-        model.model.encoder = Encoder(model.model.encoder, most, round(margin_s * 50), groups)
+        model.model.encoder = Encoder(model.model.encoder, most, round(margin_s * 50), groups, multiple)
         return model
 
     others = [f"margin_s={margin_s:g}"] * (margin_s != 1) + [f"groups={groups}"] * (groups != 8)
+    others += [f"multiple={multiple}"] * (multiple != 1)
     step.__name__ = f"merge_padding({', '.join([str(most), *others])})"
     return whisper_only(step)

@@ -2,25 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lxbench.ladder import Step
+from lxbench.steps.named import matching
 
 
-def cast(dtype: str) -> Step:
+def cast(dtype: str, *parts: str) -> Step:
     """Cast weights and activations, as in https://docs.pytorch.org/docs/stable/tensor_attributes.html.
 
     Args:
         dtype: a floating type of torch by name, such as ``bfloat16``.
+        parts: names of modules, ``*`` for any letters, such as ``model.encoder``; what goes into them is cast, what
+            comes out has the type of before, so that what is behind them does not see it. None for the whole model.
+
+    Raises:
+        StepError: one of them matches none.
     """
 
     def step(model: Any) -> Any:
         import torch
 
-        return model.to(getattr(torch, dtype))
+        wanted = getattr(torch, dtype)
+        if not parts:
+            return model.to(wanted)
+        # The name of the whole is empty.
+        for name in matching((name for name, _ in model.named_modules() if name), parts, "module"):
+            _cast_alone(model.get_submodule(name), wanted)
+        return model
 
-    step.__name__ = f"cast({dtype})"
+    step.__name__ = f"cast({', '.join([dtype, *parts])})"
     return step
+
+
+def _cast_alone(module: Any, dtype: Any) -> None:
+    before = next(module.parameters()).dtype
+
+    def converted(value: Any, to: Any) -> Any:
+        if isinstance(value, Mapping):  # outputs of transformers, whose subclasses say more than their fields
+            for key, part in value.items():
+                value[key] = converted(part, to)  # type: ignore[index]
+            return value
+        if isinstance(value, tuple):
+            return tuple(converted(part, to) for part in value)
+        return value.to(to) if hasattr(value, "is_floating_point") and value.is_floating_point() else value
+
+    module.to(dtype)
+    module.register_forward_pre_hook(
+        lambda _, given, named: (converted(given, dtype), converted(named, dtype)), with_kwargs=True
+    )
+    module.register_forward_hook(lambda *called: converted(called[-1], before))
 
 
 def autocast(dtype: str) -> Step:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import fnmatch
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from lxbench import calibration
-from lxbench.errors import StepError
 from lxbench.ladder import Step, whisper_only
+from lxbench.steps.named import matching
 
 
 def quantize_dynamic(model: Any) -> Any:
@@ -61,14 +60,7 @@ def quantize_linears(*patterns: str) -> Step:
         )
         scheme = quantization.QConfig(activation=quantization.default_dynamic_quant_observer, weight=weight)
         linears = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
-        names = [name for name in linears if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
-        for pattern in patterns:
-            if not fnmatch.filter(linears, pattern):
-                raise StepError(
-                    f"no Linear is called {pattern!r}",
-                    expected=f"names such as {linears[0]}, * for any letters",
-                    command="nox -s bench-cpu -- --lx-describe",
-                )
+        names = matching(linears, patterns, "Linear")
         quantize: Any = quantization.quantize_dynamic
         with _without_announcements():
             quantize(model, dict.fromkeys(names, scheme), inplace=True)

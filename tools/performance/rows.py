@@ -8,12 +8,12 @@ from __future__ import annotations
 from lxbench.ladder import CPU, Step, Variant
 from lxbench.steps.cut import prune_ffn
 from lxbench.steps.plain import merge_padding, plain_decoding
+from lxbench.steps.precision import cast
 from lxbench.steps.quantize import quantize_dynamic, quantize_linears
-from lxbench.variants import CYRILLIC
+from lxbench.variants import BF16, CYRILLIC
 
 DECODER = ("model.decoder.*", "proj_out")
-
-
+HALF = cast("bfloat16", "model.encoder")
 CHOSEN = merge_padding(64)
 
 
@@ -41,4 +41,16 @@ INT8 = {
         quantize_linears(*DECODER, "model.encoder.*.fc1"),
     ),
 }
-VARIANTS = tuple(Variant(f"choice-{name}", CPU, steps) for name, steps in (PADDING | INT8).items())
+# For CPUs that compute in it.
+BFLOAT16 = {
+    **{
+        f"bf16-{multiple}": (*merged(merge_padding(64, multiple=multiple)), HALF, quantize_linears(*DECODER))
+        for multiple in (1, 32, 64)
+    },
+    "bf16-decoder-too": (*merged(merge_padding(64, multiple=64)), cast("bfloat16")),
+    "bf16-none-all-int8": (*merged(merge_padding(64, multiple=64)), quantize_linears(*DECODER, "model.encoder.*")),
+}
+VARIANTS = (
+    *(Variant(f"choice-{name}", CPU, steps) for name, steps in (PADDING | INT8).items()),
+    *(Variant(f"choice-{name}", CPU, steps, instructions=BF16) for name, steps in BFLOAT16.items()),
+)
