@@ -36,7 +36,7 @@ STRUCTURED = (prune_positions(HEARS_S), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), C
 # What makes whisper-base several times faster, see docs/performance.md.
 MERGED = (plain_decoding, merge_padding(64))
 # The same for kernels that are made for the very number of positions, as those in bfloat16 are.
-ROUNDED = (plain_decoding, merge_padding(64, multiple=64))
+ROUNDED = (plain_decoding, merge_padding(64, multiple=32))
 BF16 = "avx512_bf16"
 INT8 = quantize_linears("model.decoder.*", "proj_out", "model.encoder.*.fc1")
 

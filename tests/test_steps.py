@@ -45,7 +45,7 @@ WANTED_CHANGES = {
     "prune_positions(20)": {"shapes", "size_mib"},
     "plain_decoding": {"modules", "shapes"},
     "merge_padding(64)": {"modules", "shapes"},
-    "merge_padding(64, multiple=64)": {"modules", "shapes"},
+    "merge_padding(64, multiple=32)": {"modules", "shapes"},
     "quantize_linears(model.decoder.*, proj_out, model.encoder.*.fc1)": {"modules", "dtypes", "size_mib"},
     "quantize_linears(model.decoder.*, proj_out)": {"modules", "dtypes", "size_mib"},
     "cast(bfloat16, model.encoder)": {"dtypes", "size_mib"},

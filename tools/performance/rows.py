@@ -47,8 +47,8 @@ BFLOAT16 = {
         f"bf16-{multiple}": (*merged(merge_padding(64, multiple=multiple)), HALF, quantize_linears(*DECODER))
         for multiple in (1, 32, 64)
     },
-    "bf16-decoder-too": (*merged(merge_padding(64, multiple=64)), cast("bfloat16")),
-    "bf16-none-all-int8": (*merged(merge_padding(64, multiple=64)), quantize_linears(*DECODER, "model.encoder.*")),
+    "bf16-decoder-too": (*merged(merge_padding(64, multiple=32)), cast("bfloat16")),
+    "bf16-none-all-int8": (*merged(merge_padding(64, multiple=32)), quantize_linears(*DECODER, "model.encoder.*")),
 }
 VARIANTS = (
     *(Variant(f"choice-{name}", CPU, steps) for name, steps in (PADDING | INT8).items()),
