@@ -74,8 +74,8 @@ def bench_gpu(session: nox.Session) -> None:
 
 @nox.session
 def engines(session: nox.Session) -> None:
-    """Benchmark other engines beside fp32 and our fastest rows, and judge them against the baselines."""
-    rows = "[fp32-cpu] or merge or [fast-cpu] or ct2 or ort or openvino or whispercpp"
+    """Benchmark our fastest rows and other engines beside fp32, and judge them against the baselines."""
+    rows = "[fp32-cpu] or plain or merge or [fast or ct2 or [ort or openvino or whispercpp"
     bench(session, "--lx-device", "cpu", "-k", rows, extras="embedded,engines")
 
 

@@ -116,9 +116,12 @@ class Baseline:
         return tuple(kept for kept in self.speeds if not machine.same_kind(kept.machine, here))
 
     def clips_on(self, here: Mapping[str, Any]) -> tuple[ClipRecord, ...]:
-        """What was said on a machine's kind; on one that is not recorded, what was said on the first."""
-        speed = self.speed_on(here)
-        other = {clip.id: clip for clip in speed.otherwise} if speed is not None else {}
+        """What was said on a machine's kind; on one that is not recorded, on that with most instruction sets in common.
+
+        It is these that decide how numbers are rounded: int8 has 7 bits on one side where there is no VNNI.
+        """
+        nearest = max(self.speeds, key=lambda kept: machine.likeness(kept.machine, here))
+        other = {clip.id: clip for clip in (self.speed_on(here) or nearest).otherwise}
         return tuple(other.get(clip.id, clip) for clip in self.clips)
 
     def with_record(self, speed: Speed, said: Iterable[ClipRecord]) -> Baseline:

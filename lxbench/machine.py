@@ -83,6 +83,12 @@ def same_kind(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return not differing(one, other, RATIO_KEYS)
 
 
+def likeness(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
+    """How much of the instruction sets of two machines both have: 0 nothing, 1 all."""
+    first, second = (set(machine.get("isa", ())) for machine in (one, other))
+    return len(first & second) / max(1, len(first | second))
+
+
 def _isa(info: Mapping[str, str]) -> list[str]:
     flags = set(info.get("flags", info.get("Features", "")).split())
     return [flag for flag in _ISA if flag in flags]

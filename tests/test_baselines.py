@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     baselines.write(path, baseline())
     assert baselines.read(path) == baseline()
     assert [file.name for file in path.parent.iterdir()] == ["bf16.json"]
+
+
+def test_a_machine_of_no_recorded_kind_is_held_against_the_likest() -> None:
+    first = baseline()
+    narrow, wide = ["avx2"], ["avx2", "avx512f", "avx512_vnni"]
+    speed = replace(first.speeds[0], machine={"isa": narrow})
+    both = replace(first, speeds=(speed,)).with_record(
+        replace(speed, machine={"isa": wide}), [replace(clip, text="другое") for clip in first.clips]
+    )
+
+    def said(*isa: str) -> set[str]:
+        return {clip.text for clip in both.clips_on({"isa": list(isa)})}
+
+    assert said(*wide, "amx_int8") == said(*wide) == {"другое"}
+    assert said("avx2", "avx512f") == {"другое"}
+    assert said(*narrow) == said("asimd") == said() == {clip.text for clip in first.clips}
 
 
 def test_the_file_is_readable_and_has_one_line_per_clip(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
 def test_what_was_compiled_is_told_from_what_was_cached() -> None:
     one = row("compile", "PASS")
     one["build"]["graphs"] = {"cached": 12, "new": 1}
-    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graphs made"
+    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graph made"
     assert details.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
 
 
@@ -136,7 +136,7 @@ def test_a_row_of_another_engine_has_no_numbers_of_torch() -> None:
 
 
 def test_a_row_is_held_against_the_limits_of_its_machine() -> None:
-    work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 12.0, "product": "float32"}
+    work = {"encoder_gflop": 80.0, "token_mib": 100.0, "passes": 12.0, "products": ["float32"]}
     peaks = {"float32": 400.0, "read": 20.0}
     found = results(row("fp32", "PASS", work=work), row("ct2-int8", "PASS", work=None), peaks=peaks)
     wanted = ("fp32", "80.0 GFLOP", "320 GFLOP/s", "80% of 400 in float32", "100 MiB", "3.4 GB/s", "17% of 20.0")

@@ -132,5 +132,5 @@ def stages(row: Record) -> str:
     build = row["build"] or {}
     seconds, graphs = build.get("seconds", {}), build.get("graphs") or {}
     parts = [f"{name} {value:.1f} s" for name, value in seconds.items()]
-    parts += [f"{count} graphs {_ORIGINS[origin]}" for origin, count in graphs.items() if count]
+    parts += [f"{count} graph{'s' * (count != 1)} {_ORIGINS[origin]}" for origin, count in graphs.items() if count]
     return ", ".join(parts)

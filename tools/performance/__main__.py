@@ -4,34 +4,44 @@ nox -s engines -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
 python -m tools.performance rungs results/latest          # or several runs, of a row each
 python -m tools.performance engines results/latest        # of nox -s engines
 python -m tools.performance choices results/latest        # of the rows of tools/performance/rows.py
+python -m tools.performance choices-bf16 results/latest   # of those of them that are for bfloat16
 python -m tools.performance starts COLD WARM [WARM ...]   # the first run with an empty cache
+python -m tools.performance machines                      # of what is in baselines/
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from lxbench import baselines, score
 from lxbench.report import details, table
 from lxbench.report.table import Results
 from lxbench.results import write_text
+from lxbench.variants import VARIANTS
 
-PAGE = Path(__file__).parent.parent.parent / "docs" / "performance.md"
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "performance.md"
+# Rows whose speed is told of on every kind of machine.
+FASTER = re.compile(r"bf16|ptq-.*|plain|merge-.*|fast.*|ct2.*|ort.*|openvino.*|whispercpp.*")
 COMMON = ("prune_vocabulary(CYRILLIC)", "plain_decoding")
-OURS, THEIRS = "fast-ort", "ct2-int8"
+OURS, THEIRS = ("fast-ort-bf16", "fast-ort"), "ct2-int8"
+RUNGS = re.compile(r"fp32|plain|merge-.*|fast.*")
+ENGINES = re.compile(r"fp32|fast.*|ct2.*|ort.*|openvino.*|whispercpp.*")
 BEGIN, END = "<!-- {}: python -m tools.performance -->", "<!-- end of the {} -->"
 
 
-def rows(runs: Sequence[Results]) -> str:
+def rows(runs: Sequence[Results], shown: re.Pattern[str] = RUNGS) -> str:
     """The final tables without their verdicts as one, of a row the last, and what the runs were."""
     machine, corpus = runs[0]["machine"], runs[0]["corpus"]
     columns = max((table.columns(run)[:-1] for run in runs), key=len)
     cells = {line.cells[0]: line.cells[:-1] for run in runs for line in table.lines(run)}
-    shown = [(*line, *["-"] * (len(columns) - len(line))) for line in cells.values()]
+    lines = [(*line, *["-"] * (len(columns) - len(line))) for name, line in cells.items() if shown.fullmatch(name)]
     count = "One run" if len(runs) == 1 else f"{len(runs)} runs, every row beside fp32 in its own"
-    return _table(columns, shown) + (
+    return _table(columns, lines) + (
         f"\n\n{count}: {runs[0]['model']['name']}, {len(corpus['clips'])} clips of {corpus['name']}, "
         f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])})."
     )
@@ -59,8 +69,26 @@ def choices(runs: Sequence[Results]) -> str:
 def engines(runs: Sequence[Results]) -> str:
     """The final table, and how far our fastest row is ahead of the one that people know, in the same run."""
     ratios = {row["variant"]: row["ratio"]["value"] for run in runs for row in run["rows"] if row["ratio"]}
-    ahead = ratios[OURS] / ratios[THEIRS]
-    return f"{rows(runs)} `{OURS}` is {ahead:.1f} times as fast as `{THEIRS}`, by their ratios to fp32."
+    ours = next(name for name in OURS if name in ratios)
+    ahead = ratios[ours] / ratios[THEIRS]
+    return f"{rows(runs, ENGINES)} `{ours}` is {ahead:.1f} times as fast as `{THEIRS}`, by their ratios to fp32."
+
+
+def machines(_: Sequence[Results]) -> str:
+    """Times as fast as fp32, and the word error rate, on every kind of machine that is in the baselines."""
+    folder = baselines.folder(ROOT / "baselines", "whisper-base", "ivr-ru", "cpu")
+    found: dict[str, dict[str, str]] = {}
+    for variant in VARIANTS:
+        recorded = baselines.read(folder / f"{variant.name}.json") if FASTER.fullmatch(variant.name) else None
+        if recorded is None:
+            continue
+        for machine, ratio in ((speed.machine, speed.ratio) for speed in recorded.speeds if speed.ratio):
+            wer = score.total(clip.counts for clip in recorded.clips_on(machine)).wer
+            cell = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}], {wer:.3f}"
+            found.setdefault(variant.name, {})[f"{machine['cpu']}, {machine['isa'][-1]}"] = cell
+    kinds = sorted({kind for cells in found.values() for kind in cells})
+    lines = ((name, *(cells.get(kind, "-") for kind in kinds)) for name, cells in found.items())
+    return _table(("variant", *kinds), lines)
 
 
 def starts(runs: Sequence[Results]) -> str:
@@ -87,6 +115,8 @@ TABLES: dict[str, dict[str, Callable[[Sequence[Results]], str]]] = {
     "rungs": {"rows": rows, "limits": limits},
     "engines": {"engines": engines},
     "choices": {"choices": choices},
+    "choices-bf16": {"choices-bf16": choices},
+    "machines": {"machines": machines},
     "starts": {"starts": starts},
 }
 
@@ -95,8 +125,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Write the tables of some runs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=TABLES)
-    parser.add_argument("run", type=Path, nargs="+")
+    parser.add_argument("run", type=Path, nargs="*")
     chosen = parser.parse_args(arguments)
+    if not chosen.run and chosen.what != "machines":
+        parser.error(f"{chosen.what} is made from saved runs: name their folders, such as results/latest")
     runs = [json.loads((folder / "results.json").read_text("utf-8")) for folder in chosen.run]
     contents = {name: write(runs) for name, write in TABLES[chosen.what].items()}
     text = PAGE.read_text("utf-8")
