@@ -1,6 +1,7 @@
-"""Settings that were chosen between for the fast rows, one row each.
+r"""Settings that were chosen between for the fast rows, one row each.
 
-nox -s bench-cpu -- --lx-variants tools/performance/rows.py --lx-corpus ivr-ru-selection -k "choice or [fp32-cpu]"
+nox -s bench-cpu -- --lx-variants tools/performance/rows.py --lx-corpus ivr-ru-selection \
+    -k "choice and not bf16 or [fp32-cpu]"   # on a CPU that computes in it: "choice-bf16 or [fp32-cpu]"
 """
 
 from __future__ import annotations
