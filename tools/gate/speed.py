@@ -35,7 +35,7 @@ from tools.gate.shares import Share, said, wilson
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
 ROWS = 17  # Rows that a whole run compares: the ladder without fp32.
 # What the budget of a run (lxbench.budget) comes to on the machine of the recordings, where a block takes 40 to 50 s:
-# the first look, and seven more.
+# the first look, and seven more; a faster machine takes more, see --pairs.
 MOST_PAIRS = 8 * PAIRED_CLIPS
 _RESAMPLES = 1000
 _LIMIT = 1.10  # --benchmark-compare-fail=mean:10%, and asv's default factor
