@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -165,9 +166,10 @@ def test_a_part_is_cast_and_nothing_behind_it_sees_that(folder: Path, audio: NDA
     assert transcribe(loaded, audio, "ru").text.lower() == "оператор зарегистрирован."
 
 
-def test_a_part_that_is_not_there_is_refused(folder: Path) -> None:
-    with pytest.raises(StepError, match=r"no module is called 'model\.encoders'") as raised:
-        cast("bfloat16", "model.encoders")(models.load(folder, "cpu").model)
+@pytest.mark.parametrize("part", ["model.encoders", "model.encoder.layers.0.activation_fn"])
+def test_a_part_that_is_not_there_or_has_nothing_to_cast_is_refused(folder: Path, part: str) -> None:
+    with pytest.raises(StepError, match=f"no module with weights is called '{re.escape(part)}'") as raised:
+        cast("bfloat16", part)(models.load(folder, "cpu").model)
     assert "expected: names such as model, * for any letters" in str(raised.value)
 
 

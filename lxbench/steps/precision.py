@@ -27,8 +27,8 @@ def cast(dtype: str, *parts: str) -> Step:
         wanted = getattr(torch, dtype)
         if not parts:
             return model.to(wanted)
-        # The name of the whole is empty.
-        for name in matching((name for name, _ in model.named_modules() if name), parts, "module"):
+        known = (name for name, module in model.named_modules() if name and any(True for _ in module.parameters()))
+        for name in matching(known, parts, "module with weights"):
             _cast_alone(model.get_submodule(name), wanted)
         return model
 

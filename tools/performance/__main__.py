@@ -1,6 +1,6 @@
 """The tables of docs/performance.md, from runs of the rows that it tells of.
 
-nox -s engines -- -k "[fp32-cpu] or plain or merge or fast" --lx-batch 8
+nox -s engines -- --lx-batch 8
 python -m tools.performance rungs results/latest          # or several runs, of a row each
 python -m tools.performance engines results/latest        # of nox -s engines
 python -m tools.performance choices results/latest        # of the rows of tools/performance/rows.py
