@@ -28,7 +28,8 @@ class BuildReport:
         loaded: the counts of the model before the steps.
         census: the counts of the finished variant.
         work: what its parts have to do, None for one that runs in another engine.
-        graphs: of Inductor or another engine, by whether they were ``cached`` by an earlier process or are ``new``.
+        origins: how many graphs of Inductor or of another engine, and models that were cut, an earlier process has left
+            (``cached``), and how many are ``new``.
         kernels: matrix kernels seen while it transcribed, see ``census.kernels``.
     """
 
@@ -38,7 +39,7 @@ class BuildReport:
     loaded: dict[str, Any] = field(default_factory=dict)
     census: dict[str, Any] = field(default_factory=dict)
     work: Work | None = None
-    graphs: dict[str, int] = field(default_factory=dict)
+    origins: dict[str, int] = field(default_factory=dict)
     kernels: dict[str, int] = field(default_factory=dict)
 
 

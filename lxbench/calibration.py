@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lxbench import kept
 from lxbench.audio import SAMPLE_RATE, read_audio
 from lxbench.corpus import CALIBRATION
 from lxbench.errors import StepError
@@ -44,6 +45,11 @@ def clips(paths: Sequence[Path], language: str = "ru") -> Iterator[None]:
     finally:
         _clips.reset(tokens[0])
         _language.reset(tokens[1])
+
+
+def fingerprint() -> str:
+    """Digest of the calibration clips and of the language spoken there."""
+    return f"{kept.sha256(*_clips.get())} {_language.get()}"
 
 
 def prompt(model: Any) -> dict[str, str]:

@@ -6,10 +6,39 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
+
+import platformdirs
 
 SUMS = "sha256.json"
+
+# What this process asked for: how much of it was ``cached``, and how much is ``new``.
+origins: Counter[str] = Counter()
+
+
+def place(kind: str, digest: str) -> Path:
+    """Where something of a kind is kept that was made of what has this digest."""
+    return platformdirs.user_cache_path("lxbench") / kind / digest
+
+
+def digest(tensors: Mapping[str, Any], *facts: object) -> str:
+    """Digest of all that something is made of, hexadecimal.
+
+    Args:
+        tensors: by name.
+        facts: whatever else decides it; each with a ``repr`` that tells all of it.
+    """
+    import torch
+
+    taken = hashlib.sha256(repr(facts).encode())
+    for name, tensor in tensors.items():
+        taken.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+        # As bytes: numpy does not know every type.
+        taken.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return taken.hexdigest()[:32]
 
 
 def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
@@ -24,7 +53,9 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
     Returns:
         Whether it was there.
     """
-    if intact(folder):
+    there = intact(folder)
+    origins["cached" if there else "new"] += 1
+    if there:
         return True
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

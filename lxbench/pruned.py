@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from functools import wraps
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -76,6 +77,18 @@ def adopt(model: Any) -> Any:
     # Heads by which words would be aligned with time may be gone or have moved.
     model.generation_config.alignment_heads = None
     return model
+
+
+def read(folder: Path, like: Any) -> Any:
+    """Read a model that was cut and written by ``save_pretrained``, to stand in for the one that it was cut from.
+
+    Args:
+        folder: where it was written.
+        like: what it was cut from; its type, device and origin are taken over.
+    """
+    model: Any = PrunedWhisper.from_pretrained(folder, dtype=like.dtype, local_files_only=True)
+    model.config._name_or_path = model.name_or_path = like.name_or_path
+    return model.to(like.device).eval()
 
 
 def keep_tokens(model: Any, tokens: Any) -> None:

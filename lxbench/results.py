@@ -65,7 +65,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
         "calibration": {"name": run.calibration.name, "fingerprint": run.calibration.fingerprint},
         "machine": run.machine,
         "versions": machine.versions(),
-        "harness": _harness(wall_s, run.waited),
+        "harness": _harness(wall_s, run.waited, run.transcribing),
         "rows": [row_values(run, row) for row in sorted(run.rows, key=lambda row: run.ladder.index(row.variant))],
         "absent": [{"variant": variant.name, "why": variant.elsewhere} for variant in run.absent],
         "order": [variant.name for variant in run.ladder],
@@ -107,15 +107,17 @@ def write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _harness(wall_s: float, waited_s: float) -> dict[str, float]:
-    """What the suite itself costs: all wall time that is not loading, compiling or transcribing."""
-    own = max(0.0, wall_s - waited_s)
-    return {
-        "wall_s": round(wall_s, 3),
-        "workers_s": round(waited_s, 3),
-        "own_s": round(own, 3),
-        "own_share": round(own / wall_s, 4) if wall_s else 0.0,
-    }
+def _harness(wall_s: float, waited_s: float, transcribing_s: float) -> dict[str, float]:
+    """Where the wall time went, in seconds and as shares of it.
+
+    ``transcribing``: clips of the run. ``starting``: the rest of what its workers did, nearly all of it loading, steps,
+    compiling and warming up. ``own``: what the suite itself did.
+    """
+    parts = {"transcribing": transcribing_s, "starting": waited_s - transcribing_s, "own": max(0.0, wall_s - waited_s)}
+    spent = {"wall_s": round(wall_s, 3)}
+    for name, seconds in parts.items():
+        spent |= {f"{name}_s": round(seconds, 3), f"{name}_share": round(seconds / wall_s, 4) if wall_s else 0.0}
+    return spent
 
 
 def row_values(run: Run, row: Row) -> dict[str, Any]:

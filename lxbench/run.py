@@ -94,6 +94,11 @@ class Run:
         """Seconds spent waiting for workers: loading, steps, compilation, transcription."""
         return sum(worker.waited for worker in self._every_worker)
 
+    @property
+    def transcribing(self) -> float:
+        """Seconds of them in which clips were transcribed."""
+        return sum(worker.transcribing for worker in self._every_worker)
+
     def start(self, variant: Variant) -> Row:
         """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row.
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from lxbench import calibration, ladder, noise, profile, roofline
+from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
 from lxbench.build import build, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
@@ -81,7 +81,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     connection.send(("built", bool(report.census["compiled"])))
     connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
-    report.graphs = _graphs_by_origin()
+    report.origins = _origins()
     _reset_peak(job.device)
     compiled = _compiled_graphs()
     connection.send(("ready", report))
@@ -125,15 +125,13 @@ def _compiled_graphs() -> int:
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
-def _graphs_by_origin() -> dict[str, int]:
-    """How many of this process's graphs were in a cache, and how many were made: by Inductor, or for another engine."""
-    found: Counter[str] = Counter()
+def _origins() -> dict[str, int]:
+    """How much of what takes long was in a cache, and how much was made: graphs, cut models."""
+    found = Counter(kept.origins)
     if (dynamo := sys.modules.get("torch._dynamo.utils")) is not None:
         counts = dynamo.counters["inductor"]
         found["cached"] += counts["fxgraph_cache_hit"]
         found["new"] += counts["fxgraph_cache_miss"] + counts["fxgraph_cache_bypass"]
-    if (graphs := sys.modules.get("lxbench.engines.graphs")) is not None:
-        found.update(graphs.origins)
     return dict(found) if found.total() else {}
 
 

@@ -6,6 +6,7 @@ from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
+from lxbench.steps.once import once
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -32,7 +33,7 @@ PRUNE = prune_magnitude(0.81)
 CYRILLIC = prune_vocabulary("CYRILLIC")
 WRITTEN_IN_IT = frozenset({"ba", "be", "bg", "kk", "mk", "mn", "ru", "sr", "tg", "tt", "uk"})
 HEARS_S = 20
-STRUCTURED = (prune_positions(HEARS_S), prune_ffn((0.75, 0.75, 0.75, 0.9, 1)), CYRILLIC)
+STRUCTURED = (prune_positions(HEARS_S), once(prune_ffn((0.75, 0.75, 0.75, 0.9, 1))), CYRILLIC)
 # What makes whisper-base several times faster, see docs/performance.md.
 MERGED = (plain_decoding, merge_padding(64))
 # The same for kernels that are made for the very number of positions, as those in bfloat16 are.
@@ -117,26 +118,26 @@ VARIANTS = ladder(
     Variant(
         "prune-ffn",
         ALL,
-        (prune_ffn((0.5, 0.5, 0.5, 0.75, 1)),),
+        (once(prune_ffn((0.5, 0.5, 0.5, 0.75, 1))),),
         "up to half of the encoder's neurons removed, less in the last layers",
         runs="addmm float32",
     ),
     Variant(
         "prune-heads",
         ALL,
-        (prune_heads((0.75, 1)),),
+        (once(prune_heads((0.75, 1))),),
         "a quarter of the heads removed in the first layers of the encoder, less in the next",
         runs="addmm float32",
     ),
     Variant(
         "prune-layers",
         ALL,
-        (prune_layers(decoder=1),),
+        (once(prune_layers(decoder=1)),),
         "a decoder layer removed, the least there is: too much",
         runs="addmm float32",
         unusable=True,
     ),
-    Variant("prune-lowrank", ALL, (low_rank(encoder=0.999),), "two thin matrices for one", runs="addmm float32"),
+    Variant("prune-lowrank", ALL, (once(low_rank(encoder=0.999)),), "two thin matrices for one", runs="addmm float32"),
     Variant(
         "prune-vocab",
         ALL,

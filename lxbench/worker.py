@@ -48,11 +48,12 @@ class Worker:
 
     Attributes:
         waited: seconds this process has waited for the worker: all that is not the harness itself.
+        transcribing: seconds of them in which the worker transcribed clips of the run; what is not is mostly loading.
     """
 
     def __init__(self, job: Job, build_limit_s: float, clip_limit_s: float) -> None:
         self.job = job
-        self.waited = 0.0
+        self.waited = self.transcribing = 0.0
         self._report: BuildReport | None = None
         self._crashed: CrashError | None = None
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
@@ -105,7 +106,8 @@ class Worker:
         Raises:
             CrashError: it died, hung or raised.
         """
-        transcript: Transcript = self._ask(("transcribe", None))
+        with self._transcribing():
+            transcript: Transcript = self._ask(("transcribe", None))
         return transcript
 
     def transcribe_batch(self, clips: Sequence[Clip]) -> list[Transcript]:
@@ -114,7 +116,8 @@ class Worker:
         Raises:
             CrashError: it died, hung or raised.
         """
-        transcripts: list[Transcript] = self._ask(("batch", [clip.path for clip in clips]))
+        with self._transcribing():
+            transcripts: list[Transcript] = self._ask(("batch", [clip.path for clip in clips]))
         return transcripts
 
     def usage(self) -> Usage:
@@ -138,6 +141,12 @@ class Worker:
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+
+    @contextmanager
+    def _transcribing(self) -> Iterator[None]:
+        before = self.waited
+        yield
+        self.transcribing += self.waited - before
 
     def _ask(self, request: tuple[str, Any]) -> Any:
         self._send(request)

@@ -205,7 +205,10 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     assert bench_data["extra_info"]["wer"] == pytest.approx(row["wer"])
     timed = [clip["seconds"] for clip in row["clips"]]
     assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
-    assert results(stored)["harness"]["own_share"] < 0.5
+    spent = results(stored)["harness"]
+    assert sum(spent[f"{part}_share"] for part in ("transcribing", "starting", "own")) == pytest.approx(1, abs=0.001)
+    assert spent["own_share"] < 0.5
+    assert spent["transcribing_s"] == pytest.approx(sum(timed), abs=0.5)
     exports_have_the_figures_of(row, stored)
 
     latest, before_it = stored / "results" / "latest", next((stored / "storage").rglob("0001_*.json"))

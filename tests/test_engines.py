@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from lxbench import embedded, engines, ladder, machine, models
+from lxbench import embedded, engines, kept, ladder, machine, models
 from lxbench.audio import read_audio
 from lxbench.build import BuildReport, build, warm_up
 from lxbench.errors import StepError
@@ -132,18 +132,18 @@ def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytes
     from lxbench.engines import graphs
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(graphs, "origins", Counter[str]())
+    monkeypatch.setattr(kept, "origins", Counter[str]())
     model = small_whisper(loaded, "large-v3-turbo")
     (first, sizes), (again, _) = graphs.export_say(model), graphs.export_say(model)
     assert (first, sizes) == (again, [(4, 16)] * 2)
-    assert graphs.origins == {"new": 1, "cached": 1}
+    assert kept.origins == {"new": 1, "cached": 1}
     first.path.write_bytes(first.path.read_bytes()[:100])
     mended, _ = graphs.export_say(model)
     assert mended == first
     model.model.decoder.layers[0].fc1.weight.data[0, 0] += 1
     other, _ = graphs.export_say(model)
     assert other.path != first.path
-    assert graphs.origins == {"new": 3, "cached": 1}
+    assert kept.origins == {"new": 3, "cached": 1}
     assert tmp_path in other.path.parents
 
 

@@ -75,7 +75,7 @@ def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
         },
         "machine": {"cpu": "Xeon", "threads": 2},
         "versions": {"torch": "2.13.0"},
-        "harness": {"wall_s": 60.0, "own_share": 0.004},
+        "harness": {"wall_s": 60.0, "transcribing_share": 0.91, "starting_share": 0.086, "own_share": 0.004},
         "rows": list(rows),
         "absent": [],
         "order": [row["variant"] for row in rows],
@@ -121,10 +121,19 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
     assert table.columns(results(row("fp32", "PASS"))) == table.COLUMNS
 
 
+def test_where_the_wall_time_went_is_told_everywhere() -> None:
+    found = results(row("fp32", "PASS", ratio=None))
+    told = "60 s in all: 91.0% transcribing, 8.6% loading and warming up, 0.4% the harness itself"
+    assert told in " ".join(ending(found, 80).split())
+    assert told in markdown.summary(found)
+    found["harness"] = {"wall_s": 60.0, "workers_s": 59.8, "own_s": 0.2, "own_share": 0.004}  # An earlier version's.
+    assert details.wall_time(found) == "60 s in all: 0.4% the harness itself"
+
+
 def test_what_was_compiled_is_told_from_what_was_cached() -> None:
     one = row("compile", "PASS")
-    one["build"]["graphs"] = {"cached": 12, "new": 1}
-    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 graphs from the cache, 1 graph made"
+    one["build"]["origins"] = {"cached": 12, "new": 1}
+    assert details.stages(one) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s, 12 from the cache, 1 made"
     assert details.stages(row("bf16", "PASS")) == "load 3.0 s, steps 0.2 s, warm-up 1.5 s"
 
 

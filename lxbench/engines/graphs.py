@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import logging
 import os
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
-import platformdirs
 import torch
 from torch import nn
 from torch.nn.functional import gelu
 
 from lxbench import kept, plain
 from lxbench.plain import Decoder, DecoderLayer, Encoder
-
-# Graphs of this process, by whether they were in the cache.
-origins: Counter[str] = Counter()
 
 
 class Heard(nn.Module):
@@ -216,12 +210,8 @@ def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: 
 
     made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")]
     code = (Path(file).read_bytes() for file in (__file__, plain.__file__))
-    digest = hashlib.sha256(repr((str(module), sizes, finish.name, made_by, *code)).encode())
-    for key, tensor in module.state_dict().items():
-        digest.update(f"{key} {tensor.dtype} {tensor.shape}".encode())
-        digest.update(tensor.contiguous().numpy())
-    folder = platformdirs.user_cache_path("lxbench") / "graphs" / digest.hexdigest()[:32]
-    origins["cached" if kept.ensure(folder, make) else "new"] += 1
+    folder = kept.place("graphs", kept.digest(module.state_dict(), str(module), sizes, finish.name, made_by, *code))
+    kept.ensure(folder, make)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.name != kept.SUMS)
     (path,) = folder.glob("*.onnx")
     return Graph(path, size)

@@ -130,7 +130,16 @@ def _short(name: str) -> str:
 def stages(row: Record) -> str:
     """Seconds of loading, steps and warm-up, none of it in the time per audio; compilation is in the last two."""
     build = row["build"] or {}
-    seconds, graphs = build.get("seconds", {}), build.get("graphs") or {}
+    seconds, origins = build.get("seconds", {}), build.get("origins") or {}
     parts = [f"{name} {value:.1f} s" for name, value in seconds.items()]
-    parts += [f"{count} graph{'s' * (count != 1)} {_ORIGINS[origin]}" for origin, count in graphs.items() if count]
+    parts += [f"{count} {_ORIGINS[origin]}" for origin, count in origins.items() if count]
     return ", ".join(parts)
+
+
+def wall_time(results: Results) -> str:
+    """How long a run took, and what for."""
+    spent = results["harness"]
+    # Runs that were saved before know the last one alone.
+    parts = {"transcribing": "transcribing", "starting": "loading and warming up", "own": "the harness itself"}
+    shares = [f"{spent[key]:.1%} {what}" for part, what in parts.items() if (key := f"{part}_share") in spent]
+    return f"{spent['wall_s']:.0f} s in all: {', '.join(shares)}"

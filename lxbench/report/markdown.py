@@ -17,13 +17,13 @@ def summary(results: table.Results) -> str:
     The table and each verdict that is not PASS are open, the rest is folded. What GitHub would not take for its length
     is left out, and said to be.
     """
-    corpus, harness = results["corpus"], results["harness"]
+    corpus = results["corpus"]
     head = [
         f"{_TITLE} {results['model']['name']} on {corpus['name']}, {results['device']}",
         "",
         f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {results['machine']['cpu']}, "
         f"{results['machine']['threads']} threads, torch {results['versions'].get('torch', '?')}; "
-        f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself",
+        f"{details.wall_time(results)}",
         "",
         _row(columns := table.columns(results)),
         _row(["---", *["---:"] * (len(columns) - 2), "---"]),

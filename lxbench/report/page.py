@@ -82,14 +82,14 @@ def labels(runs: Sequence[Results]) -> list[str]:
 
 def _run(run: Results, label: str, several: bool) -> dict[str, Any]:
     """What the template says of one run."""
-    corpus, machine, harness = run["corpus"], run["machine"], run["harness"]
+    corpus, machine = run["corpus"], run["machine"]
     words = Counter(row["verdict"] for row in run["rows"] if row["verdict"])
     return {
         "label": label,
         "suffix": f": {label}" if several else "",
         "about": f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {machine['threads']} threads, "
-        f"torch {run['versions'].get('torch', '?')}; {harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of "
-        f"it the harness itself{'; cut off before the end' if run['interrupted'] else ''}",
+        f"torch {run['versions'].get('torch', '?')}; {details.wall_time(run)}"
+        f"{'; cut off before the end' if run['interrupted'] else ''}",
         "words": [(str(word), words[word]) for word in Word if words[word]],
         "columns": table.columns(run),
         "lines": table.lines(run),

@@ -59,18 +59,12 @@ def ending(
     results: table.Results, comparison: Comparison | None, updated: Sequence[str], folder: Path, width: int
 ) -> list[Any]:
     """Everything that stands at the end of a run, the command to paste last."""
-    harness = results["harness"]
     parts: list[Any] = [final_table(results, width), *explanations(results, width), "", *profiles(results)]
     parts += build_times(results)
     if any(row["seconds"] for row in results["rows"]):
         parts += across_runs(comparison)
     parts += [Text(f"note: {remark}") for remark in remarks.remarks(results)]
-    parts.append(
-        Text(
-            f"{harness['wall_s']:.0f} s in all, {harness['own_share']:.1%} of it the harness itself; "
-            f"everything is in {folder}"
-        )
-    )
+    parts.append(Text(f"{details.wall_time(results)}; everything is in {folder}"))
     if updated:
         parts += ["", *map(_whole, updated)]
         parts.append(Text("baseline written, review git diff baselines/", "bold red"))

@@ -10,6 +10,7 @@ from typing import Any
 from lxbench import calibration
 from lxbench.ladder import Step, whisper_only
 from lxbench.steps.named import matching
+from lxbench.steps.once import observe
 
 
 def quantize_dynamic(model: Any) -> Any:
@@ -109,8 +110,7 @@ def quantize_static(model: Any) -> Any:
         narrow = not torch.cpu._is_vnni_supported()
         quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(reduce_range=narrow))
         observed = prepare_pt2e(exported, quantizer)
-        for clip in features:
-            observed(clip)
+        observe(observed, features)
         encoder.graph = _without_leftovers(convert_pt2e(observed))
     encoder.layers = torch.nn.ModuleList()  # What they held is in the graph now.
     encoder.forward = _lowered(encoder.graph, features[0])

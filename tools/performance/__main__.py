@@ -94,7 +94,7 @@ def machines(_: Sequence[Results]) -> str:
 def starts(runs: Sequence[Results]) -> str:
     """What it takes until a row is ready, where nothing of it was kept, and where all is."""
     cold, *others = ({row["variant"]: row for row in run["rows"] if row["build"]} for run in runs)
-    warm = {name: row for run in others for name, row in run.items() if (row["build"]["graphs"] or {}).get("cached")}
+    warm = {name: row for run in others for name, row in run.items() if (row["build"]["origins"] or {}).get("cached")}
     lines = ((name, details.stages(row), details.stages(warm[name])) for name, row in cold.items() if name in warm)
     return _table(("variant", "cold", "warm"), lines)
 
