@@ -74,10 +74,10 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
 def proposed_tolerance(apart: float) -> float:
     """The smallest tolerance, in whole per cent, with which an unchanged variant PASSes 19 times of 20.
 
-    The interval of a change is 1.96 of its standard deviation wide to each side, and itself lies up to 1.645 of it too
+    The interval of a change is 1.645 of its standard deviation wide to each side, and itself lies up to 1.645 of it too
     low; both runs have the noise.
     """
-    return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * (1.96 + 1.645) / _STEP - 1e-9))
+    return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * (1.645 + 1.645) / _STEP - 1e-9))
 
 
 def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:

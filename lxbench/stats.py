@@ -12,6 +12,9 @@ from statistics import NormalDist
 from typing import Any
 
 CONFIDENCE = 0.95
+# Of the interval of a change: it is held against a limit on one side, and 5 % there is what a test of non-inferiority
+# allows (Schuirmann 1987, doi 10.1007/BF01068419).
+CHANGE_CONFIDENCE = 0.90
 RUN_ALARMS = (
     0.01  # The share of runs in which a row is said to be slower that is not, all rows together; as for faster.
 )
@@ -52,7 +55,7 @@ class Change:
     """By what factor something has changed between two runs, clip by clip.
 
     Attributes:
-        plain: the factor with its 95 % interval.
+        plain: the factor with its 90 % interval.
         strict: the same at the level at which all comparisons of a run together are wrong in 1 run of 100.
         spread: standard deviation over clips of the factor's logarithm: 0.15 means that one clip says little more than
             "within 15 %".
@@ -111,8 +114,8 @@ def drift(now: Mapping[str, float], then: Mapping[str, float]) -> float:
     return math.exp(sum(shared) / len(shared)) if shared else 1.0
 
 
-def mean_ratio(ratios: Sequence[float]) -> Interval:
-    """The geometric mean of ratios, one a clip, with its 95 % interval.
+def mean_ratio(ratios: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """The geometric mean of ratios, one a clip, with its interval.
 
     The interval is a bias-corrected and accelerated bootstrap (Efron 1987) of the mean log ratio, clips being what is
     drawn; the geometric mean, because one clip disturbed by another process must not decide. A bootstrap of few clips
@@ -131,7 +134,7 @@ def mean_ratio(ratios: Sequence[float]) -> Interval:
     value = float(np.exp(logs.mean()))
     if np.ptp(logs) == 0:  # BCa's acceleration would divide by zero
         return Interval(value, value, value)
-    expanded = 1 - 2 * norm.cdf(-math.sqrt(size / (size - 1)) * t.ppf((1 + CONFIDENCE) / 2, size - 1))
+    expanded = 1 - 2 * norm.cdf(-math.sqrt(size / (size - 1)) * t.ppf((1 + confidence) / 2, size - 1))
     result = bootstrap(
         (logs,),
         np.mean,
@@ -178,7 +181,7 @@ def change(
     factors = [now[id] / then[id] for id in shared]
     strict = 1 - 2 * RUN_ALARMS / max(1, comparisons)
     return Change(
-        _widened(mean_ratio(factors), CONFIDENCE, apart),
+        _widened(mean_ratio(factors, CHANGE_CONFIDENCE), CHANGE_CONFIDENCE, apart),
         _widened(_strict_mean(factors, strict), strict, apart),
         float(np.std(np.log(factors), ddof=1)),
     )

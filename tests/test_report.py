@@ -195,8 +195,26 @@ def test_a_row_that_the_device_lacks_stands_in_its_place_and_says_why() -> None:
     )
     assert [line.cells[0] for line in table.lines(found)] == ["fp32", "ptq-dynamic", "bf16"]
     assert table.lines(found)[1].cells[-1] == "n/a: its kernels are for CPUs"
-    assert "n/a: its kernels are for CPUs" in ending(found, 120)
+    told = ending(found, 80)
+    assert re.search(r"^ptq-dynamic .* - +n/a *$", told, re.MULTILINE)
+    assert "n/a ptq-dynamic: its kernels are for CPUs" in told
     assert "**n/a" not in markdown.summary(found)
+
+
+def test_a_reason_that_several_rows_have_stands_once() -> None:
+    why = "needs onnxruntime: pip install 'lxbench[engines]'"
+    absent = [{"variant": name, "why": why} for name in ("ort", "ort-int8")]
+    told = ending(results(row("fp32", "PASS", ratio=None), absent=absent, order=["fp32", "ort", "ort-int8"]), 80)
+    assert f"n/a ort, ort-int8: {why}" in told
+    assert told.count(why) == 1
+
+
+def test_a_long_name_leaves_room_for_the_verdict_in_80_columns() -> None:
+    long = row("prune-structured-bf16", "INCONCLUSIVE")
+    told = ending(results(row("fp32", "PASS", ratio=None), long), 80)
+    assert re.search(r"^prune-structured- .* INCONCLUSIVE$", told, re.MULTILINE)
+    assert re.search(r"^bf16 *$", told, re.MULTILINE)
+    assert re.search(r"^prune-structured-bf16 .* INCONCLUSIVE *$", ending(results(long), 120), re.MULTILINE)
 
 
 def test_a_row_that_is_declared_unusable_says_so() -> None:

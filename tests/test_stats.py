@@ -75,7 +75,7 @@ def test_what_equal_runs_differ_by_widens_the_interval() -> None:
     then, still = {"a": 1.0, "b": 2.0, "c": 3.0}, stats.Interval(1.0, 1.0, 1.0)
     apart = stats.change(then, then, apart=0.01)
     assert apart is not None
-    assert apart.plain.high == pytest.approx(np.exp(1.96 * 0.01), rel=1e-4)
+    assert apart.plain.high == pytest.approx(np.exp(1.645 * 0.01), rel=1e-4)
     assert stats.change(then, then) == stats.Change(still, still, 0.0)
 
 

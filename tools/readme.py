@@ -18,7 +18,7 @@ from tools import picture
 
 ROOT = Path(__file__).parent.parent
 README, KEPT, PICTURE = ROOT / "README.md", ROOT / "docs" / "run.json", ROOT / "docs" / "run.svg"
-ROWS = ("fp32", "bf16", "ptq-dynamic", "ptq-static", "ao-a8w8", "q+p+c")
+ROWS = ("fp32", "bf16", "ptq-dynamic", "ptq-static", "ao-a8w8-compile", "prune-structured-bf16", "q+p+c", "fast-bf16")
 BEGIN, END = "<!-- the table of docs/run.json: python -m tools.readme -->", "<!-- end of the table -->"
 
 

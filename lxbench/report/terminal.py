@@ -18,6 +18,8 @@ from lxbench.report import details, remarks, table
 from lxbench.verdict import Word
 from lxbench.verdict_speed import describe_change
 
+_WIDE = 100  # columns; below, room is scarce
+_NAME_WIDTH = 17
 _STYLES = {
     Word.PASS: "green",
     Word.IMPROVED: "bold green",
@@ -80,21 +82,27 @@ def _whole(text: str, style: str = "") -> Text:
 
 def final_table(results: table.Results, width: int) -> Table:
     """The contract's row for every variant."""
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0) if width >= 100 else 0, show_edge=False)
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0) if width >= _WIDE else 0, show_edge=False)
     columns = table.columns(results)
     for index, name in enumerate(columns):
         head = name.replace(" MiB", "\nMiB").replace(" [", "\n[").replace(", ", "\n").replace(" (", "\n(")
         text = index in (0, len(columns) - 1)
         grid.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(columns) - 1)
+    absent = {row["variant"] for row in results["absent"]}
     for line in table.lines(results):
-        *cells, shown = line.cells
-        grid.add_row(*map(Text, cells), Text(shown, style(line.word)))
+        name, *cells, shown = line.cells
+        if width < _WIDE and len(name) > _NAME_WIDTH:  # What would be left for the verdict would break its words.
+            name = "-\n".join(name.rsplit("-", 1))
+        grid.add_row(Text(name), *map(Text, cells), Text("n/a" if line.cells[0] in absent else shown, style(line.word)))
     return grid
 
 
 def explanations(results: table.Results, width: int) -> list[Any]:
-    """Every verdict that is not PASS with its sentence, then the worst clips of each red row."""
-    parts: list[Any] = []
+    """Why rows are not there, every verdict that is not PASS with its sentence, the worst clips of each red row."""
+    reasons: dict[str, list[str]] = {}
+    for row in results["absent"]:
+        reasons.setdefault(row["why"], []).append(row["variant"])
+    parts: list[Any] = [Text(f"n/a {', '.join(names)}: {why}") for why, names in reasons.items()]
     for word, where, text in table.verdicts(results):
         head = Text(f"{word} ", style(Word(word)))
         parts.append(head + Text(f"{where}: {text}"))

@@ -33,7 +33,7 @@ from lxbench.verdict_speed import speed_change, word_of, worth_more
 from tools.gate.shares import Share, said, wilson
 
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
-ROWS = 17  # Rows that a whole run compares: the ladder without fp32.
+ROWS = 30  # Rows that a whole run compares: the ladder of a CPU without fp32 and without other engines.
 # What the budget of a run (lxbench.budget) comes to on the machine of the recordings, where a block takes 40 to 50 s:
 # the first look, and seven more; a faster machine takes more, see --pairs.
 MOST_PAIRS = 8 * PAIRED_CLIPS
@@ -244,7 +244,7 @@ def _scores(tried: Sequence[tuple[Trial, Remembered]]) -> Iterator[str]:
     """How far equal runs are from no change, in the standard errors that lxbench believes in."""
     for name, look in (("first look", 0), ("all clips", len(tried[0][0].then.pairs) // PAIRED_CLIPS - 1)):
         found = [next(itertools.islice(seen, look, None))[0] for _, seen in tried]
-        errors = [math.log(each.plain.high / each.plain.low) / (2 * 1.96) for each in found]
+        errors = [math.log(each.plain.high / each.plain.low) / (2 * 1.645) for each in found]
         scores = [math.log(each.plain.value) / error for each, error in zip(found, errors, strict=True)]
         square = statistics.fmean(score * score for score in scores)
         yield (
