@@ -110,8 +110,8 @@ def worth_more(changed: Change, tolerance: float) -> bool:
     """Whether more timings are worth their time: undecided, and a loss beyond what is tolerated is not unlikely.
 
     Unlikely is less than one in five: the 60 % interval, whose half is 0.51 of the 90 % one's, lies above the limit.
-    Going on at one in three finds 1 to 2 % fewer slowdowns of 5 %, going on always hardly more, for half as many pairs
-    again where there are none (docs/verdicts.md).
+    Going on at one in three finds 1 to 3 % fewer slowdowns of 5 %; going on always up to 4 % more, for half as many
+    pairs again where there are none, or twice as many (docs/verdicts.md).
     """
     unlikely = changed.plain.value - 0.51 * (changed.plain.value - changed.plain.low)
     return word_of(changed, tolerance) is Word.INCONCLUSIVE and unlikely < 1 - tolerance

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import wraps
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lxbench import calibration, kept, machine
+from lxbench import audio, calibration, kept, machine
+from lxbench.families import whisper
 from lxbench.ladder import Step
 
 _OBSERVER = "activation_post_process"  # How torchao calls them.
@@ -37,7 +38,7 @@ def once(step: Step) -> Step:
             after[0].save_pretrained(folder)
 
         what = (step.__name__, model.config.to_json_string(), model.generation_config.to_json_string())
-        folder = _place("pruned", model, what, (activations, calibration, cut, pruned, removal))
+        folder = _place("pruned", model, what, (activations, cut, pruned, removal))
         if kept.ensure(folder, make):
             after.append(pruned.read(folder, like=model))
         return after[0]
@@ -60,7 +61,7 @@ def observe(graph: Any, clips: Iterable[Any]) -> None:
         seen = {name: each for name, each in graph.named_buffers() if name.startswith(_OBSERVER)}
         save_file({name: each.clone().contiguous() for name, each in seen.items()}, folder / "seen.safetensors")
 
-    folder = _place("observed", graph, (str(graph.graph), version("torchao")), (calibration,))
+    folder = _place("observed", graph, (str(graph.graph), version("torchao")))
     if kept.ensure(folder, make):
         # Not by load_state_dict, which takes what has no version for that of an early one and resets their eps.
         for name, value in load_file(folder / "seen.safetensors").items():
@@ -68,7 +69,7 @@ def observe(graph: Any, clips: Iterable[Any]) -> None:
             setattr(graph.get_submodule(observer), buffer, value)
 
 
-def _place(kind: str, model: Any, what: tuple[str, ...], code: Iterable[ModuleType]) -> Path:
+def _place(kind: str, model: Any, what: tuple[str, ...], code: Sequence[ModuleType] = ()) -> Path:
     """Where something is kept that is made of a model and the calibration clips."""
     import torch
 
@@ -80,7 +81,7 @@ def _place(kind: str, model: Any, what: tuple[str, ...], code: Iterable[ModuleTy
         weights,
         *what,
         calibration.fingerprint(),
-        *(Path(str(module.__file__)).read_bytes() for module in code),
+        *(Path(str(module.__file__)).read_bytes() for module in (audio, calibration, whisper, *code)),
         torch.__version__,
         version("transformers"),
         # Sums are rounded in another order elsewhere.
