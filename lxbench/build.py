@@ -76,9 +76,10 @@ def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], No
 
 
 def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> None:
-    """Transcribe one clip twice and throw away what is said; compilation happens here.
+    """Transcribe one clip and throw away what is said; compilation happens here.
 
-    The second pass runs under the profiler and fills ``report.kernels``.
+    It runs under the profiler and fills ``report.kernels``. What is compiled, another engine and a GPU need a pass
+    before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass takes as long.
 
     Args:
         loaded: the built variant.
@@ -87,7 +88,8 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         language: Whisper's code of the spoken language.
     """
     with _timed(report, "warm-up"):
-        transcribe(loaded, audio, language)
+        if report.census["compiled"] or report.work is None or loaded.model.device.type != "cpu":
+            transcribe(loaded, audio, language)
         report.kernels = census.kernels(lambda: transcribe(loaded, audio, language))
 
 

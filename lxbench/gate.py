@@ -18,8 +18,10 @@ from lxbench.run import Run
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 
-# How often the clips that fp32 is timed beside are heard once more where the speed is still undecided.
+# How often the clips that fp32 is timed beside are heard once more where the speed is still undecided, or a record not
+# sure enough: every later run is held against it, and its error is in each of their intervals.
 MAX_REPEATS = 2
+RECORD_ERROR = 0.004  # standard error of the ratio
 AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
 
 
@@ -76,12 +78,16 @@ def plan(run: Run, variants: Sequence[Variant]) -> Iterator[tuple[str, int]]:
             yield id, 0  # It takes that row's measurement over.
             continue
         alone = reference or not run.settings.timing
-        paired = clips if run.settings.update else min(clips, PAIRED_CLIPS)
-        yield id, clips + (0 if alone else paired)
+        if run.settings.update and not alone:
+            yield id, 2 * clips * (2 if clips >= PAIRED_CLIPS else 1)  # About twice, see ``RECORD_ERROR``.
+        else:
+            yield id, clips + (0 if alone else min(clips, PAIRED_CLIPS))
 
 
 def decide_speed(run: Run, row: Row) -> Verdict:
     """Judge the speed of a timed row, and time it again while that is undecided, as far as the budget goes.
+
+    A row that is recorded is timed again until its record is sure, whatever that takes.
 
     Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
     """
@@ -103,9 +109,10 @@ def wants_more(run: Run, row: Row, timed: Timing) -> bool:
         or (row.usage is not None and row.usage.compilations)
     ):
         return False
-    if run.settings.update & {"new", "changed"}:
-        return len(timed.ratios) < len(row.corpus.clips)
     then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    if update := run.settings.update & {"new", "changed"}:
+        kept = then is not None and "changed" not in update
+        return len(timed.ratios) < len(row.corpus.clips) or (not kept and unsure(timed))
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
         return False
     changed = verdict_speed.speed_change(timed, then, run.comparisons)
@@ -114,6 +121,11 @@ def wants_more(run: Run, row: Row, timed: Timing) -> bool:
         return True
     run.budget.close()
     return False
+
+
+def unsure(timed: Timing) -> bool:
+    """Whether a record of these timings would be less sure than it should."""
+    return verdict_speed.record_error(timed) > RECORD_ERROR
 
 
 def judge_speed(run: Run, row: Row) -> Verdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+from functools import cache
 from typing import Any
 
 # Each is about the library itself and not about what the user does, and nothing follows from it for a result.
@@ -59,8 +60,9 @@ def hush() -> None:
             handler.addFilter(lambda record: not _KNOWN.search(record.getMessage()))
 
 
+@cache
 def listen() -> Listener:
-    """Listen to this process from now on; libraries are imported afterwards."""
+    """Listen to this process, from the first call on and before libraries are imported; a fork goes on listening."""
     logging.basicConfig()  # Our handler on the root logger would otherwise be the only one: the log keeps everything.
     listener = Listener()
     # torch and transformers keep their records from the root logger.

@@ -65,7 +65,7 @@ def collect(run: Run, *, started: str, wall_s: float, command: str, interrupted:
         "calibration": {"name": run.calibration.name, "fingerprint": run.calibration.fingerprint},
         "machine": run.machine,
         "versions": machine.versions(),
-        "harness": _harness(wall_s, run.waited, run.transcribing),
+        "harness": _harness(run, wall_s),
         "rows": [row_values(run, row) for row in sorted(run.rows, key=lambda row: run.ladder.index(row.variant))],
         "absent": [{"variant": variant.name, "why": variant.elsewhere} for variant in run.absent],
         "order": [variant.name for variant in run.ladder],
@@ -107,13 +107,18 @@ def write_text(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _harness(wall_s: float, waited_s: float, transcribing_s: float) -> dict[str, float]:
+def _harness(run: Run, wall_s: float) -> dict[str, float]:
     """Where the wall time went, in seconds and as shares of it.
 
-    ``transcribing``: clips of the run. ``starting``: the rest of what its workers did, nearly all of it loading, steps,
-    compiling and warming up. ``own``: what the suite itself did.
+    ``transcribing``: clips of the run. ``preparing``: what variants do before: their steps, compilation, warm-up.
+    ``loading``: the rest of what workers did: to start, to load a model, to read clips. ``own``: the harness itself.
     """
-    parts = {"transcribing": transcribing_s, "starting": waited_s - transcribing_s, "own": max(0.0, wall_s - waited_s)}
+    parts = {
+        "transcribing": run.transcribing,
+        "preparing": run.preparing,
+        "loading": run.waited - run.transcribing - run.preparing,
+        "own": max(0.0, wall_s - run.waited),
+    }
     spent = {"wall_s": round(wall_s, 3)}
     for name, seconds in parts.items():
         spent |= {f"{name}_s": round(seconds, 3), f"{name}_share": round(seconds / wall_s, 4) if wall_s else 0.0}

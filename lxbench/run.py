@@ -99,6 +99,11 @@ class Run:
         """Seconds of them in which clips were transcribed."""
         return sum(worker.transcribing for worker in self._every_worker)
 
+    @property
+    def preparing(self) -> float:
+        """Seconds of them that steps, compilation and warm-up took."""
+        return sum(worker.preparing for worker in self._every_worker)
+
     def start(self, variant: Variant) -> Row:
         """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import NormalDist
+from statistics import NormalDist, variance
 from typing import Any
 
 CONFIDENCE = 0.95
@@ -43,11 +43,14 @@ class Timing:
         ratios: seconds of fp32 by seconds of the variant, by clip id.
         reference: seconds of fp32, by clip id.
         processes: how many processes of either were timed.
+        noise: standard error of the mean logarithm of the ratios that is due to single timings; infinite where no clip
+            was timed twice, and so for what was read from a file.
     """
 
     ratios: Mapping[str, float] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
     processes: int = 1
+    noise: float = field(default=math.inf, compare=False)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,18 @@ def timing(pairs: Pairs, processes: int = 1) -> Timing:
         {id: mean(reference / variant for reference, variant in rounds) for id, rounds in heard.items()},
         {id: mean(reference for reference, _ in rounds) for id, rounds in heard.items()},
         processes,
+        _noise([[math.log(reference / variant) for reference, variant in rounds] for rounds in heard.values()]),
     )
+
+
+def _noise(rounds: Sequence[Sequence[float]]) -> float:
+    """From what the rounds of a clip differ by: clips differ by more than noise."""
+    again = [logs for logs in rounds if len(logs) > 1]
+    if not again:
+        return math.inf
+    squares = sum((len(logs) - 1) * variance(logs) for logs in again)
+    single = squares / sum(len(logs) - 1 for logs in again)
+    return math.sqrt(single * sum(1 / len(logs) for logs in rounds)) / len(rounds)
 
 
 def timing_of(row: Mapping[str, Any]) -> Timing:

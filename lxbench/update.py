@@ -102,6 +102,8 @@ def _moved(run: Run, row: Row) -> str:
         return "new"
     if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
         return "changed"  # It was recorded in a bad hour of the machine.
+    if row.processes >= 2 * speed.timed.processes > 0 and not row.is_reference:
+        return "changed"  # This record is much surer.
     return "changed" if gate.says_otherwise(run, row) else ""
 
 

@@ -43,6 +43,11 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
     return None if changed is None else replace(changed, drift=moved)
 
 
+def record_error(timed: Timing) -> float:
+    """Standard error of a ratio that would be recorded, as a share of it; infinite before a clip was timed twice."""
+    return math.hypot(timed.noise, BETWEEN_PROCESSES / math.sqrt(timed.processes))
+
+
 def _drift(now: Timing, then: Speed) -> float:
     """By what factor fp32 takes longer than it did.
 

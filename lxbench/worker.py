@@ -1,8 +1,8 @@
 """One built variant in a process of its own.
 
-The main process holds a ``Worker``; the spawned one runs ``serve.serve``. A process of its own means that peak memory
-is the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends
-that one variant and not the run.
+The main process holds a ``Worker``; the other one runs ``serve.serve``. A process of its own means that peak memory is
+the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends that
+one variant and not the run.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +42,10 @@ _ENVIRONMENT = {
 }
 
 
+# The module that the server has in memory; it is started with the first worker.
+_PRELOADED = "lxbench.preload"
+
+
 class CrashError(LxbenchError):
     """A variant that died, hung or raised; the message has its reason and its last words."""
 
@@ -48,7 +55,7 @@ class Worker:
 
     Attributes:
         waited: seconds this process has waited for the worker: all that is not the harness itself.
-        transcribing: seconds of them in which the worker transcribed clips of the run; what is not is mostly loading.
+        transcribing: seconds of them in which the worker transcribed clips of the run.
     """
 
     def __init__(self, job: Job, build_limit_s: float, clip_limit_s: float) -> None:
@@ -57,19 +64,20 @@ class Worker:
         self._report: BuildReport | None = None
         self._crashed: CrashError | None = None
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
-        context = multiprocessing.get_context("spawn")
-        self._connection, far = context.Pipe()
-        self._process = context.Process(target=serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
         start = time.perf_counter()
         with _environment(_ENVIRONMENT):
-            self._process.start()
-        far.close()
+            self._process, self._connection = _start(job)
         self.waited += time.perf_counter() - start
 
     @property
     def pid(self) -> int | None:
         """Process id of the worker."""
         return self._process.pid
+
+    @property
+    def preparing(self) -> float:
+        """Seconds of ``waited`` that the steps of the variant took, its compilation and its warm-up."""
+        return 0.0 if self._report is None else sum(self._report.seconds.values()) - self._report.seconds["load"]
 
     @property
     def crashed(self) -> bool:
@@ -198,6 +206,28 @@ class Worker:
             command=f"less {self.job.log}",
         )
         return self._crashed
+
+
+def _start(job: Job) -> tuple[BaseProcess, Connection]:
+    """Start the process of a worker; on the CPU it is forked from a server that has torch in memory, see ``preload``.
+
+    CUDA does not survive a fork once a library has so much as looked for a card, nor do macOS's own libraries: there
+    it is spawned.
+    """
+    if job.device == "cpu" and sys.platform == "linux":
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload([_PRELOADED])
+        with suppress(EOFError, ConnectionError):  # The server died of an import; a spawned worker can say of which.
+            return _process(context, job)
+    return _process(multiprocessing.get_context("spawn"), job)
+
+
+def _process(context: Any, job: Job) -> tuple[BaseProcess, Connection]:
+    near, far = context.Pipe()
+    process = context.Process(target=serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
+    process.start()
+    far.close()
+    return process, near
 
 
 def _tail(log: Path, lines: int = 3) -> str:

@@ -205,10 +205,13 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     assert bench_data["extra_info"]["wer"] == pytest.approx(row["wer"])
     timed = [clip["seconds"] for clip in row["clips"]]
     assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
-    spent = results(stored)["harness"]
-    assert sum(spent[f"{part}_share"] for part in ("transcribing", "starting", "own")) == pytest.approx(1, abs=0.001)
+    spent, parts = results(stored)["harness"], ("transcribing", "preparing", "loading", "own")
+    assert sum(spent[f"{part}_share"] for part in parts) == pytest.approx(1, abs=0.001)
     assert spent["own_share"] < 0.5
     assert spent["transcribing_s"] == pytest.approx(sum(timed), abs=0.5)
+    seconds = row["build"]["seconds"]
+    assert spent["preparing_s"] == pytest.approx(seconds["steps"] + seconds["warm-up"], abs=0.002)
+    assert spent["loading_s"] > seconds["load"]
     exports_have_the_figures_of(row, stored)
 
     latest, before_it = stored / "results" / "latest", next((stored / "storage").rglob("0001_*.json"))

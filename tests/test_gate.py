@@ -183,6 +183,36 @@ def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
     assert run.repeats == gate.MAX_REPEATS
 
 
+def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "PAIRED_CLIPS", 4)
+
+    def repeats(noise: float, *update: str, baseline: bool = True) -> tuple[int, int]:
+        class Recording(Run):
+            repeats = 0
+
+            def time_again(self, row: Row) -> None:
+                self.repeats += 1
+                row.processes += 1
+                for rounds in row.pairs.values():
+                    fp32, own = rounds[0]
+                    rounds.append((fp32 * (1 + noise * (-1) ** self.repeats), own))
+
+        plain = make_run(stored, clips, *update)
+        run = Recording(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+        row = make_row(run)
+        row.baseline = row.baseline if baseline else None
+        gate.decide_speed(run, row)
+        return run.repeats, row.processes
+
+    assert repeats(0.5, "changed") == (2, 3)  # as often as there is to repeat
+    assert repeats(0.0, "changed") == (2, 3)  # processes differ, too: two are not sure
+    assert repeats(0.5, "new") == (0, 1)  # the record that there is stays
+    assert repeats(0.5, "new", baseline=False) == (2, 3)
+    monkeypatch.setattr(gate, "RECORD_ERROR", 0.0043)
+    assert repeats(0.0, "changed") == (1, 2)
+    assert repeats(0.5, "changed") == (2, 3)
+
+
 class Listening(Run):
     """Answers what every clip says, or something else to one of them."""
 
@@ -377,6 +407,20 @@ def test_what_disturbed_an_undecided_speed_is_said(stored: Path, clips: Corpus) 
     said = gate.judge_speed(run, row)
     assert said.word is Word.INCONCLUSIVE
     assert re.search(r"clips spread by \d\d%; load 3.20, other processes 0.90 cores, stolen 0.01 cores$", said.text)
+
+
+def test_a_record_of_half_the_processes_gives_way_to_a_surer_one(stored: Path, clips: Corpus) -> None:
+    def written(processes: int, *allowed: str) -> int:
+        run = make_run(stored, clips, *allowed)
+        row = make_row(run)
+        row.processes = processes
+        judge(run, row)
+        return len(update.write(run, "2026-11-25"))
+
+    assert written(1, "changed") == 0
+    assert written(2, "new") == 0
+    assert written(2, "changed") == 1
+    assert written(3, "changed") == 0
 
 
 def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:

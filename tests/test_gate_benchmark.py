@@ -35,15 +35,30 @@ def recording(seed: int, noise: float = 0.03) -> Recording:
     )
 
 
-RECORDINGS = [recording(seed) for seed in range(5)]
+RECORDINGS = [recording(seed) for seed in range(7)]
 
 
 def test_every_two_recordings_are_compared_and_no_recording_with_itself() -> None:
     tried = list(speed.trials(RECORDINGS, RECORDINGS, draws=2))
-    assert len(tried) == 5 * 4 * 2
+    assert len(tried) == 7 * 6 * 2
     assert all(i != j and len(trial.now) == 3 for trial in tried for i, j in [trial.drawn])
-    assert all(trial.then not in trial.now for trial in tried)
+    for trial in tried:
+        kept = {pair for rounds in trial.then.pairs.values() for pair in rounds}
+        assert not any(rounds[0] in kept for each in trial.now for rounds in each.pairs.values())
     assert len(list(speed.trials(RECORDINGS[:2], [recording(9)], draws=1))) == 2
+
+
+def test_a_record_is_timed_again_until_it_is_sure() -> None:
+    def rounds(noise: float) -> tuple[list[int], int]:
+        first, *again = (replace(recording(seed, noise), processes=4) for seed in range(3))
+        record = speed.recorded(first, again)
+        return [len(pairs) for pairs in record.pairs.values()], record.processes
+
+    assert rounds(0.003) == ([2] * 24 + [1] * 24, 6)
+    assert rounds(0.028) == ([3] * 24 + [2] * 24, 10)
+    assert rounds(0.2) == ([3] * 48, 12)
+    (once, *_) = speed.trials(RECORDINGS, RECORDINGS, draws=1, once=True)
+    assert once.then == RECORDINGS[0]
 
 
 def test_a_slowdown_is_what_slower_timings_would_have_shown() -> None:
@@ -100,7 +115,7 @@ def test_the_tables_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "recorded.json"
     path.write_text(json.dumps({"runs": runs}), "utf-8")
     lines = list(speed.speed(path, None, 0.03, draws=1))
-    assert lines[0].startswith("\nbf16: ratio 2.0")
+    assert lines[0].startswith("\nbf16: ratio 1.998")
     (slow,) = [line for line in lines if line.startswith("| 20% |")]
     assert slow.split(" | ")[1].startswith("100.0%")
     assert slow.endswith("| REGRESSED 100.0% | 24 |")

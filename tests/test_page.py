@@ -54,7 +54,7 @@ def run_of(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
         "model": {"spec": "embedded", "name": "whisper-base", "fingerprint": "m", "card": ["(0-5): 6 x Layer"]},
         "corpus": {"name": "ivr-ru", "fingerprint": "c", "seconds": 3.0, "clips": said},
         "machine": {"cpu": "EPYC", "threads": 2, "gpu": None, "isa": ["avx2"]}, "rows": list(rows), "history": [],
-        "harness": {"wall_s": 9.0, "transcribing_share": 0.9, "starting_share": 0.09, "own_share": 0.01}, **values,
+        "harness": {"wall_s": 9.0, "transcribing_share": 0.9, "loading_share": 0.09, "own_share": 0.01}, **values,
     }  # fmt: skip
 
 

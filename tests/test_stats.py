@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,24 @@ def test_a_clip_heard_several_times_counts_once() -> None:
     assert timed.ratios == {"one": pytest.approx(1.0), "two": pytest.approx(3.0)}
     assert timed.reference == {"one": pytest.approx(1.0), "two": pytest.approx(3.0)}
     assert timed.processes == 2
+
+
+def test_the_noise_of_a_mean_follows_from_what_the_rounds_of_a_clip_differ_by() -> None:
+    assert stats.timing({"one": [(1.0, 0.5)], "two": [(9.0, 0.5)]}).noise == math.inf
+    generator = np.random.default_rng(2)
+
+    def noise(rounds: int, again: int) -> float:
+        """Of 96 clips that differ by far more than the 5 % of a timing, some of them heard again."""
+        own = np.exp(generator.normal(0, 0.5, 96))
+        heard = {
+            str(n): [(ratio * np.exp(generator.normal(0, 0.05)), 1.0) for _ in range(rounds if n < again else 1)]
+            for n, ratio in enumerate(own)
+        }
+        return stats.timing(heard).noise
+
+    assert noise(2, 96) == pytest.approx(0.05 / math.sqrt(2 * 96), rel=0.3)
+    assert noise(3, 96) == pytest.approx(0.05 / math.sqrt(3 * 96), rel=0.3)
+    assert noise(2, 48) == pytest.approx(0.05 * math.sqrt(48 / 2 + 48) / 96, rel=0.35)
 
 
 def test_the_ratio_is_the_geometric_mean_over_clips() -> None:

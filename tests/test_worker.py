@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,11 +18,19 @@ from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
 
 
+def start(folder: Path, variant: str) -> Worker:
+    clips = corpus.load("ivr-ru", CORPORA, 1).clips
+    job = Job(variant, None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), folder / "logs" / "w.log")
+    return Worker(job, build_limit_s=120, clip_limit_s=60)
+
+
+def parent(worker: Worker) -> int:
+    return int(Path(f"/proc/{worker.pid}/status").read_text().split("PPid:")[1].split()[0])
+
+
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Worker]:
-    clips = corpus.load("ivr-ru", CORPORA, 1).clips
-    job = Job("bf16", None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), tmp_path / "logs" / "w.log")
-    worker = Worker(job, build_limit_s=120, clip_limit_s=60)
+    worker = start(tmp_path, "bf16")
     yield worker
     worker.stop()
 
@@ -38,7 +47,8 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
         said.append(worker.transcribe())
     assert said[0].text == said[1].text != ""
     assert said[0].tokens == said[1].tokens > 0
-    assert worker.waited > worker.transcribing > sum(one.seconds for one in said)
+    assert worker.waited > worker.transcribing + worker.preparing
+    assert worker.preparing == report.seconds["steps"] + report.seconds["warm-up"] > 0
     assert worker.transcribing == pytest.approx(sum(one.seconds for one in said), abs=0.2)
     # Steady state of a 139 MiB model with torch and transformers in memory, the float32 model forgotten.
     usage = worker.usage()
@@ -54,6 +64,42 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     with worker_gone:
         worker.transcribe()
     assert worker.crashed
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_workers_are_forked_from_a_server_that_has_imported_and_done_nothing_else(tmp_path: Path) -> None:
+    workers = [start(tmp_path, "fp32") for _ in range(2)]
+    try:
+        reports = [worker.ready(lambda _: None) for worker in workers]
+        servers = {parent(worker) for worker in workers}
+        (server,) = servers - {os.getpid()}
+        status = Path(f"/proc/{server}/status").read_text()
+        assert re.search(r"^Threads:\s+1$", status, re.MULTILINE), "a fork would lose them, and wait for them for ever"
+        assert int(status.split("VmRSS:")[1].split()[0]) > 200 * 1024, "torch and transformers are not in memory"
+        log = (tmp_path / "logs" / "w.log").read_text()
+        assert "torchao" not in log, "known noise of an import, which a worker does not make any more"
+        assert [report.kernels for report in reports] == [reports[0].kernels] * 2
+        for worker in workers:
+            assert worker.usage().warnings == ()
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path) -> None:
+    (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    (tmp_path / "main.py").write_text(
+        "import sys\nfrom pathlib import Path\nfrom lxbench import worker\nfrom tests import test_worker\n"
+        "if __name__ == '__main__':\n"
+        "    worker._PRELOADED = 'dies'\n"
+        "    one = test_worker.start(Path(sys.argv[1]), 'fp32')\n"
+        "    print(sorted(one.ready(lambda _: None).seconds))\n"
+        "    one.stop()\n"
+    )
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path(__file__).parent.parent}"}
+    command = [sys.executable, str(tmp_path / "main.py"), str(tmp_path)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ["['load', 'steps', 'warm-up']"], done.stderr
 
 
 def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:

@@ -140,6 +140,11 @@ def wall_time(results: Results) -> str:
     """How long a run took, and what for."""
     spent = results["harness"]
     # Runs that were saved before know the last one alone.
-    parts = {"transcribing": "transcribing", "starting": "loading and warming up", "own": "the harness itself"}
+    parts = {
+        "transcribing": "transcribing",
+        "preparing": "the variants' steps, compilation and warm-up",
+        "loading": "loading",
+        "own": "the harness itself",
+    }
     shares = [f"{spent[key]:.1%} {what}" for part, what in parts.items() if (key := f"{part}_share") in spent]
     return f"{spent['wall_s']:.0f} s in all: {', '.join(shares)}"
