@@ -111,7 +111,7 @@ def wants_more(run: Run, row: Row, timed: Timing) -> bool:
         return False
     then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
     if update := run.settings.update & {"new", "changed"}:
-        kept = then is not None and "changed" not in update
+        kept = then is not None and then.timed.reference and "changed" not in update
         return len(timed.ratios) < len(row.corpus.clips) or (not kept and unsure(timed))
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
         return False

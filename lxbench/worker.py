@@ -42,7 +42,7 @@ _ENVIRONMENT = {
 }
 
 
-# The module that the server has in memory; it is started with the first worker.
+# What the server imports that workers are forked from.
 _PRELOADED = "lxbench.preload"
 
 

@@ -186,7 +186,7 @@ def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
 def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "PAIRED_CLIPS", 4)
 
-    def repeats(noise: float, *update: str, baseline: bool = True) -> tuple[int, int]:
+    def repeats(noise: float, *update: str, baseline: bool = True, clips_known: bool = True) -> tuple[int, int]:
         class Recording(Run):
             repeats = 0
 
@@ -200,6 +200,10 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
         plain = make_run(stored, clips, *update)
         run = Recording(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
         row = make_row(run)
+        assert row.baseline is not None
+        if not clips_known:
+            (speed,) = row.baseline.speeds
+            row.baseline = replace(row.baseline, speeds=(replace(speed, timed=Timing()),))
         row.baseline = row.baseline if baseline else None
         gate.decide_speed(run, row)
         return run.repeats, row.processes
@@ -208,6 +212,7 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
     assert repeats(0.0, "changed") == (2, 3)  # processes differ, too: two are not sure
     assert repeats(0.5, "new") == (0, 1)  # the record that there is stays
     assert repeats(0.5, "new", baseline=False) == (2, 3)
+    assert repeats(0.5, "new", clips_known=False) == (2, 3)  # one of format 1 gives way
     monkeypatch.setattr(gate, "RECORD_ERROR", 0.0043)
     assert repeats(0.0, "changed") == (1, 2)
     assert repeats(0.5, "changed") == (2, 3)
