@@ -185,7 +185,7 @@ class Run:
         """Time a block of the clips once more that fp32 was timed beside, for the ratio alone."""
         pairing = self._pairings[row.id]
         with self._crash_of_either_kept(row):
-            self.watcher.stage(row.id, "timing once more: the speed is not decided")
+            self.watcher.stage(row.id, "timing once more: not sure yet")
             pairing.again()
             row.usage, row.processes = self._usage(row), pairing.processes
             for id in pairing.contradictions:
