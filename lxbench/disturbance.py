@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
+_PARENT = 1  # Its place behind the name in proc_stat(5).
 _CPUFREQ = "/sys/devices/system/cpu/cpu*/cpufreq/scaling_cur_freq"
 
 
@@ -53,11 +54,14 @@ class Disturbance:
 
 
 def snapshot(pids: Iterable[int]) -> Snapshot:
-    """Read the counters; ``pids`` are our own processes beside this one."""
+    """Read the counters; ``pids`` are our own processes beside this one, forked from a server or spawned."""
     user, nice, system, _, _, irq, softirq, steal = _cpu_times() or (None,) * 8
     busy = None if user is None else sum(filter(None, (user, nice, system, irq, softirq)))
-    mine = sum(os.times()[:4])  # With what ended children have used.
-    return Snapshot(time.perf_counter(), busy, steal, mine + sum(map(_cpu_of, pids)))
+    running = [_stat(pid) for pid in pids]
+    servers = {int(fields[_PARENT]) for fields in running if fields} - {os.getpid()}
+    # What ended processes have used is counted with who has started them.
+    own = sum(os.times()[:4]) + sum(map(_cpu_of, running)) + sum(_cpu_of(_stat(pid), ended=True) for pid in servers)
+    return Snapshot(time.perf_counter(), busy, steal, own)
 
 
 def between(before: Snapshot, after: Snapshot) -> Disturbance:
@@ -86,12 +90,17 @@ def _cpu_times() -> tuple[float, ...] | None:
     return times if len(times) == 8 else None
 
 
-def _cpu_of(pid: int) -> float:
+def _stat(pid: int) -> list[str]:
+    """What proc_stat(5) has of a process behind its name; nothing where it is gone."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text("utf-8").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError, IndexError):
-        return 0.0
+        return (_PROC / str(pid) / "stat").read_text("utf-8").rsplit(")", 1)[1].split()
+    except (OSError, IndexError):
+        return []
+
+
+def _cpu_of(stat: list[str], ended: bool = False) -> float:
+    """Seconds that a process has used, and its ended children if they are wanted."""
+    return sum(map(int, stat[11 : 15 if ended else 13])) / os.sysconf("SC_CLK_TCK") if stat else 0.0
 
 
 def _mhz() -> float | None:

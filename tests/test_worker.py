@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import corpus, embedded
+from lxbench import corpus, disturbance, embedded
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
@@ -64,6 +64,28 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     with worker_gone:
         worker.transcribe()
     assert worker.crashed
+
+
+@pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc")
+def test_what_ended_workers_have_used_was_not_used_by_others(tmp_path: Path) -> None:
+    (clip,) = corpus.load("ivr-ru", CORPORA, 1).clips
+    worker = start(tmp_path, "fp32")
+    worker.ready(lambda _: None)
+    assert worker.pid is not None
+    before = disturbance.snapshot([worker.pid])
+    for _ in range(6):
+        worker.prepare(clip)
+        worker.transcribe()
+    worker.stop()
+    renewed = start(tmp_path, "fp32")
+    try:
+        renewed.ready(lambda _: None)
+        assert renewed.pid is not None
+        others = disturbance.between(before, disturbance.snapshot([renewed.pid])).others
+        assert others is not None
+        assert others < 0.5
+    finally:
+        renewed.stop()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
