@@ -163,10 +163,13 @@ class Worker:
     def _send(self, request: tuple[str, Any]) -> None:
         if self._crashed is not None:
             raise self._crashed
+        start = time.perf_counter()
         try:
-            self._connection.send(request)
+            self._connection.send(request)  # The worker begins before this returns.
         except (BrokenPipeError, OSError):
             raise self._died("being asked") from None
+        finally:
+            self.waited += time.perf_counter() - start
 
     def _answer(self, doing: str) -> tuple[str, Any]:
         if self._crashed is not None:

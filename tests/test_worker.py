@@ -48,6 +48,7 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     assert said[0].text == said[1].text != ""
     assert said[0].tokens == said[1].tokens > 0
     assert worker.waited > worker.transcribing + worker.preparing
+    assert worker.transcribing > sum(one.seconds for one in said)
     assert worker.preparing == report.seconds["steps"] + report.seconds["warm-up"] > 0
     assert worker.transcribing == pytest.approx(sum(one.seconds for one in said), abs=0.2)
     # Steady state of a 139 MiB model with torch and transformers in memory, the float32 model forgotten.
