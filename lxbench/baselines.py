@@ -253,6 +253,7 @@ def _speed_to_json(speed: Speed) -> dict[str, Any]:
         "recorded": speed.recorded,
         "spread": None if speed.spread is None else asdict(speed.spread),
         "processes": speed.timed.processes,
+        "occasions": round(speed.timed.occasions, 2),
         "clips": {id: round(ratio, 4) for id, ratio in sorted(speed.timed.ratios.items())},
         "reference": {id: round(seconds, 4) for id, seconds in sorted(speed.timed.reference.items())},
         "otherwise": [_clip_to_json(clip) for clip in speed.otherwise],
@@ -266,7 +267,9 @@ def _speed_from_json(speed: dict[str, Any], recorded: str) -> Speed:
         speed["peak_mib"],
         speed["machine"],
         speed.get("recorded", recorded),
-        Timing(speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1)),
+        Timing(
+            speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1), speed.get("occasions", 1.0)
+        ),
         Spread(**speed["spread"]) if speed.get("spread") else None,
         tuple(map(clip_from_json, speed.get("otherwise", []))),
     )

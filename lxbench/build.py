@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from lxbench.families import Loaded
 from lxbench.ladder import Step, Variant
 from lxbench.roofline import Work
 from lxbench.transcribe import transcribe
+
+_WARM_UP_TOKENS = 32
 
 
 @dataclass
@@ -79,7 +81,8 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
     """Transcribe one clip and throw away what is said; compilation happens here.
 
     It runs under the profiler and fills ``report.kernels``. What is compiled, another engine and a GPU need a pass
-    before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass takes as long.
+    before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass takes as long, and
+    one that never ends need not be heard to its end.
 
     Args:
         loaded: the built variant.
@@ -88,9 +91,11 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         language: Whisper's code of the spoken language.
     """
     with _timed(report, "warm-up"):
-        if report.census["compiled"] or report.work is None or loaded.model.device.type != "cpu":
+        eager = not report.census["compiled"] and report.work is not None and loaded.model.device.type == "cpu"
+        if not eager:
             transcribe(loaded, audio, language)
-        report.kernels = census.kernels(lambda: transcribe(loaded, audio, language))
+        with _brief(loaded) if eager else nullcontext():
+            report.kernels = census.kernels(lambda: transcribe(loaded, audio, language))
 
 
 def step_name(step: Step) -> str:
@@ -108,6 +113,19 @@ def _require_change(step: Step, before: census.Census, after: census.Census) -> 
             "\"from lxbench import embedded, models; print(models.load(embedded.restore(), 'cpu').model)\"",
         )
     return changed
+
+
+@contextmanager
+def _brief(loaded: Loaded) -> Iterator[None]:
+    """Have ``generate`` end after a few tokens; a loop of one's own has a cache that is as long as its texts may be."""
+    generation = loaded.model.generation_config
+    kept = generation.max_length
+    if kept is not None and not hasattr(loaded.model.get_decoder(), "greedy"):
+        generation.max_length = min(kept, _WARM_UP_TOKENS)
+    try:
+        yield
+    finally:
+        generation.max_length = kept
 
 
 @contextmanager

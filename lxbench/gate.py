@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -17,11 +16,14 @@ from lxbench.row import Row, row_id
 from lxbench.run import Run
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
+from lxbench.verdict_speed import Need
 
-# How often the clips that fp32 is timed beside are heard once more where the speed is still undecided, or a record not
-# sure enough: every later run is held against it, and its error is in each of their intervals.
-MAX_REPEATS = 2
-RECORD_ERROR = 0.004  # standard error of the ratio
+# How often fp32 is timed beside a block of clips at most, where the speed is still undecided.
+MAX_LOOKS = 12
+# How often it is timed beside the clips that are recorded, on average, at least and at most: every later run is held
+# against a record, and its error is in each of their intervals. The second time is another occasion.
+RECORD_ROUNDS = (1.5, 3.0)
+RECORD_ERROR = 0.004  # standard error of the ratio, within an occasion
 AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
 
 
@@ -84,43 +86,89 @@ def plan(run: Run, variants: Sequence[Variant]) -> Iterator[tuple[str, int]]:
             yield id, clips + (0 if alone else min(clips, PAIRED_CLIPS))
 
 
-def decide_speed(run: Run, row: Row) -> Verdict:
-    """Judge the speed of a timed row, and time it again while that is undecided, as far as the budget goes.
+def clips_to_pair(run: Run, row: Row) -> int:
+    """How many clips fp32 is timed beside at first: all where a row is recorded, else one block."""
+    return len(row.corpus.clips) if _is_recorded(run, row) else PAIRED_CLIPS
 
-    A row that is recorded is timed again until its record is sure, whatever that takes.
 
-    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
+def judge_first(run: Run, row: Row) -> Verdict:
+    """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``."""
+    said = judge_speed(run, row)
+    if said.word is Word.REGRESSED and need(run, row):
+        return replace(said, word=Word.INCONCLUSIVE, text=f"{said.text}; at a first look")
+    return said
+
+
+def judge_again(run: Run, row: Row) -> dict[str, Verdict]:
+    """Judge the speed of a row once all are measured, minutes later: those that are undecided are timed again.
+
+    Returns:
+        The verdicts that it changes, by what was judged.
     """
-    blocks = math.ceil(len(row.pairs) / PAIRED_CLIPS) if len(row.pairs) >= PAIRED_CLIPS else 0
-    for _ in range(MAX_REPEATS * blocks):
-        if row.crash or row.speed_crash or not wants_more(run, row, row.timing):
+    if twin := next((other for other in run.rows if other.id == row.measured_as), None):
+        row.take_over(twin)
+    said = {"speed": decide_speed(run, row)}
+    row.verdicts |= said
+    if row.shortened and row.against_baseline not in AS_RECORDED:
+        hear(run, row)
+        said["accuracy"] = judge_accuracy(run, row)
+    row.verdicts |= said
+    return said
+
+
+def decide_speed(run: Run, row: Row) -> Verdict:
+    """Time a row again while its speed is undecided, as far as the budget goes, and judge it.
+
+    No row is red by one look: what seems to be is timed once more, whatever the budget; so is what is recorded. Of the
+    budget a row has as much as each of the later ones that need it as much.
+    """
+    later = run.rows[run.rows.index(row) + 1 :]
+    others: int | None = None
+    while needed := need(run, row):
+        if others is None:
+            others = sum(need(run, other) >= needed for other in later)
+        unpaid = _is_recorded(run, row) or judge_speed(run, row).word is Word.REGRESSED
+        if not (unpaid or run.budget.allows(row.id, others)):
             break
         run.time_again(row)
     run.budget.close()
     return judge_speed(run, row)
 
 
-def wants_more(run: Run, row: Row, timed: Timing) -> bool:
-    """Whether more pairs of timings are worth their time: the speed is undecided, or it is recorded for others."""
+def need(run: Run, row: Row) -> Need:
+    """Whether more pairs of timings may be worth their time: the speed is undecided, or it is recorded for others.
+
+    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
+    """
     if (
         row.is_reference
         or row.measured_as
+        or not row.timed
+        or row.speed_crash
         or row.word is Word.CRASHED
         or (row.usage is not None and row.usage.compilations)
+        or len(row.pairs) < PAIRED_CLIPS
     ):
-        return False
+        return Need.NONE
+    taken = sum(map(len, row.pairs.values()))
+    if _is_recorded(run, row):
+        least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
+        return Need.URGENT if taken < least or (taken < most and unsure(row.timing)) else Need.NONE
     then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
-    if update := run.settings.update & {"new", "changed"}:
-        kept = then is not None and then.timed.reference and "changed" not in update
-        return len(timed.ratios) < len(row.corpus.clips) or (not kept and unsure(timed))
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
-        return False
-    changed = verdict_speed.speed_change(timed, then, run.comparisons)
-    worth = changed is not None and verdict_speed.worth_more(changed, row.variant.tolerance.speed)
-    if worth and run.budget.allows(row.id, others=len(run.rows) < run.comparisons):
-        return True
-    run.budget.close()
-    return False
+        return Need.NONE
+    changed, looks = verdict_speed.speed_change(row.timing, then, run.comparisons), taken // PAIRED_CLIPS
+    if changed is None or looks >= MAX_LOOKS:
+        return Need.NONE
+    return verdict_speed.need(changed, row.variant.tolerance.speed, looks)
+
+
+def _is_recorded(run: Run, row: Row) -> bool:
+    """Whether this run may write how fast a row is."""
+    update = run.settings.update & {"new", "changed"}
+    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    kept = then is not None and then.timed.reference and "changed" not in update
+    return bool(update) and not kept
 
 
 def unsure(timed: Timing) -> bool:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from lxbench.corpus import Clip
-from lxbench.stats import Timing, timing
 from lxbench.transcribe import Transcript
 from lxbench.worker import Worker
 
-# The reference is timed beside the first so many clips of the corpus's fixed order, and beside so many more as long as
-# the speed is not decided. Always in the same order, so that the ratios of two runs are about the same speech. Each
+# The reference is timed beside the first so many clips of the corpus's fixed order, and the next so many each time
+# that the row is timed again. Always in the same order, so that the ratios of two runs are about the same speech. Each
 # such block has processes of its own: what differs between them, such as where their memory lies, no further clip of
 # the same one would show (Kalibera & Jones 2013, "Rigorous benchmarking in reasonable time").
 PAIRED_CLIPS = 24
+# A machine is in one state for some minutes, and ratios with it: what is timed so many seconds later is of another
+# occasion (docs/verdicts.md).
+_OCCASION_S = 300.0
 
 
 class Pairing:
@@ -29,13 +32,15 @@ class Pairing:
         reference: the worker beside it; None where the variant is the reference itself.
         clips: what is transcribed, in this order.
         heard: told of every transcript of the variant.
-        wants_more: asked after every ``PAIRED_CLIPS`` pairs whether the reference shall go on.
+        paired: how many clips the reference is timed beside.
         renew: ends the processes of both and starts them anew.
+        clock: tells the time in seconds.
 
     Attributes:
         transcripts, reference_transcripts: by clip id, in order, as they were first said.
         pairs: by clip id, seconds of the reference and of the variant, one pair each time that both heard it.
         processes: how many processes of each the pairs are of.
+        occasions: how many pairs are of each occasion, see ``_OCCASION_S``.
         contradictions: ids of clips to which the variant said something else when it heard them again.
     """
 
@@ -45,30 +50,31 @@ class Pairing:
         reference: Worker | None,
         clips: tuple[Clip, ...],
         heard: Callable[[Clip, Transcript], None],
-        wants_more: Callable[[Timing], bool],
+        paired: int,
         renew: Callable[[], tuple[Worker, Worker]],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.transcripts: dict[str, Transcript] = {}
         self.reference_transcripts: dict[str, Transcript] = {}
         self.pairs: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         self.contradictions: list[str] = []
         self.processes = 1
+        self.occasions = [0]
         self._variant, self._reference = variant, reference
-        self._heard, self._wants_more, self._renew = heard, wants_more, renew
+        self._heard, self._renew, self._clock = heard, renew, clock
         self._clips = clips
         self._rounds: Iterator[tuple[int, Clip]] = enumerate(clips)
-        self._pairing = reference is not None
-        self._again = 0
+        self._paired = min(paired, len(clips)) if reference is not None else 0
+        self._next = self._paired
+        self._last = clock()
 
     def setup(self) -> tuple[tuple[int, Clip], dict[str, Any]]:
         """Choose the next clip and have it decoded; on even rounds the reference goes first."""
         index, clip = next(self._rounds)
-        if index and index % PAIRED_CLIPS == 0 and self._pairing:
-            self._pairing = self._wants_more(timing(self.pairs, self.processes))
-            if self._pairing:
-                self._begin_anew()
+        if 0 < index < self._paired and index % PAIRED_CLIPS == 0:
+            self._begin_anew()
         if index % 2 == 0:
-            self._hear_reference(clip)
+            self._hear_reference(index, clip)
         self._variant.prepare(clip)
         return (index, clip), {}
 
@@ -79,29 +85,32 @@ class Pairing:
     def teardown(self, index: int, clip: Clip) -> None:
         """On odd rounds the reference goes second."""
         if index % 2 == 1:
-            self._hear_reference(clip)
+            self._hear_reference(index, clip)
         if clip.id in self.reference_transcripts:
-            both = self.reference_transcripts[clip.id], self.transcripts[clip.id]
-            self.pairs[clip.id].append((both[0].seconds, both[1].seconds))
+            self._count(clip, self.reference_transcripts[clip.id], self.transcripts[clip.id])
         self._heard(clip, self.transcripts[clip.id])
 
     def again(self) -> None:
-        """Time the next block of paired clips once more; outside ``pedantic``, for the ratio alone."""
-        paired = [clip for clip in self._clips if clip.id in self.pairs]
-        repeat, start = divmod(self._again, len(paired))
-        block = paired[start : start + PAIRED_CLIPS]
-        self._again += len(block)
+        """Time the next block of clips beside the reference; outside ``pedantic``, for the ratio alone.
+
+        It goes on where the reference was timed last, and from the last clip to the first.
+        """
+        repeat, start = divmod(self._next, len(self._clips))
+        block = self._clips[start : start + PAIRED_CLIPS]
+        self._next += len(block)
         self._begin_anew()
+        if self._clock() - self._last > _OCCASION_S:
+            self.occasions.append(0)
         for index, clip in enumerate(block, start):
             assert self._reference is not None
             workers = [self._reference, self._variant]
-            if (index + repeat) % 2 == 0:
+            if (index + repeat) % 2 == 1:
                 workers.reverse()
             said = {}
             for worker in workers:
                 worker.prepare(clip)
                 said[worker] = worker.transcribe()
-            self.pairs[clip.id].append((said[self._reference].seconds, said[self._variant].seconds))
+            self._count(clip, said[self._reference], said[self._variant])
             if said[self._variant].text != self.transcripts[clip.id].text:
                 self.contradictions.append(clip.id)
             self._heard(clip, said[self._variant])
@@ -110,7 +119,12 @@ class Pairing:
         self._variant, self._reference = self._renew()
         self.processes += 1
 
-    def _hear_reference(self, clip: Clip) -> None:
-        if self._reference is not None and self._pairing:
+    def _hear_reference(self, index: int, clip: Clip) -> None:
+        if self._reference is not None and index < self._paired:
             self._reference.prepare(clip)
             self.reference_transcripts[clip.id] = self._reference.transcribe()
+
+    def _count(self, clip: Clip, reference: Transcript, variant: Transcript) -> None:
+        self.pairs[clip.id].append((reference.seconds, variant.seconds))
+        self.occasions[-1] += 1
+        self._last = self._clock()

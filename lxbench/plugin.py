@@ -96,6 +96,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     rows = _rows(metafunc.config)
     if "row" in metafunc.fixturenames:
         metafunc.parametrize("row", list(rows), indirect=True, scope="session")
+    if "measured" in metafunc.fixturenames:
+        metafunc.parametrize("measured", list(rows), indirect=True)
     if "unusable" in metafunc.fixturenames:
         metafunc.parametrize("unusable", [id for id, variant in rows.items() if variant.unusable])
 
@@ -178,7 +180,8 @@ def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[st
     """Take the rows out of a run that have no place in it; return the ids of the others, and of those."""
 
     def row_of(item: pytest.Item) -> str:
-        return str(item.callspec.params.get("row", "")) if hasattr(item, "callspec") else ""
+        params = item.callspec.params if hasattr(item, "callspec") else {}
+        return str(params.get("row") or params.get("measured", ""))
 
     ids = list(dict.fromkeys(filter(None, map(row_of, benches))))
     kept, out = [id for id in ids if id not in unfit], [id for id in ids if id in unfit]
@@ -216,13 +219,16 @@ def _is_bench(item: pytest.Item) -> bool:
 
 
 def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
-    """Row by row, and within a row effect, latency, accuracy, profile; what compares rows last, all else first."""
+    """Row by row, and within a row effect, latency, accuracy, profile; then all speeds, what compares rows last.
+
+    What is undecided about a row's speed is timed again minutes later, when the machine may be in another state.
+    """
     if not hasattr(item, "callspec"):
         return (-1, 0)
-    if "row" not in item.callspec.params:
-        return (len(order), 0)
-    stage = getattr(item, "originalname", "")
-    return (order[item.callspec.params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
+    params, stage = item.callspec.params, getattr(item, "originalname", "")
+    if "row" in params:
+        return (order[params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
+    return (len(order), order[params["measured"]] if "measured" in params else len(order))
 
 
 # --- fixtures ----------------------------------------------------------------------------------------------
@@ -248,6 +254,20 @@ def row(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
 
 
 @pytest.fixture
+def measured(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
+    """A row that this run has measured, once all of them are; it may be timed again, and its worker ends with that."""
+    row = next((row for row in run.rows if row.id == request.param), None)
+    if row is None:
+        pytest.skip("it was not measured")
+    processes = row.processes
+    yield row
+    run.finish(row)
+    if row.processes > processes and row.finished_s is not None:
+        row.finished_s = time.perf_counter() - _BEGAN
+        request.config.stash[WATCHER].line(terminal.one_line(results.row_values(run, row)))
+
+
+@pytest.fixture
 def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verdict], None]:
     """Record a verdict, for ``--junitxml`` with the figures that it is of; a red one fails the test."""
 
@@ -263,18 +283,6 @@ def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verd
             pytest.fail(f"{said.word} {row.id} {what}: {said.text}", pytrace=False)
 
     return expect
-
-
-@pytest.fixture
-def describe(request: pytest.FixtureRequest, run: Run) -> Callable[[Row], dict[str, Any]]:
-    """What pytest-benchmark stores beside the timings of a row."""
-
-    def describe(row: Row) -> dict[str, Any]:
-        saved = results.saved_values(run, row)
-        kept = {name: saved["row"][name] for name in ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")}
-        return {**kept, "key": request.config.stash[KEY], "lxbench": saved}
-
-    return describe
 
 
 # --- reporting ---------------------------------------------------------------------------------------------
@@ -314,6 +322,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         config.stash[WATCHER].stop()
         run.stop()
         gate.judge_usable(run)
+        _describe(config, run)
         interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         config.stash[UPDATED] = [] if interrupted else update.write(run, f"{datetime.now():%Y-%m-%d}")
         if run.rows or run.orphans or config.stash[UPDATED]:
@@ -323,6 +332,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
     return (yield)
+
+
+def _describe(config: pytest.Config, run: Run) -> None:
+    """Tell pytest-benchmark what to store beside the timings of each row."""
+    rows = {row.id: row for row in run.rows}
+    for timed in config._benchmarksession.benchmarks:  # type: ignore[attr-defined]
+        if (row := rows.get(timed.param)) is not None:
+            saved = results.saved_values(run, row)
+            kept = {name: saved["row"][name] for name in ("wer", "cer", "ratio", "peak_mib", "size_mib", "seconds")}
+            timed.extra_info.update({**kept, "key": config.stash[KEY], "lxbench": saved})
 
 
 def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:

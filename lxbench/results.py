@@ -155,6 +155,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "throughput": None if row.throughput is None else _throughput(row.throughput),
         "ratio": None if ratio is None else asdict(ratio),
         "processes": row.processes,
+        "occasions": row.timing.occasions,
         "disturbance": None if row.disturbance is None else asdict(row.disturbance),
         "peak_mib": None if row.usage is None else row.usage.peak_mib,
         "size_mib": None if row.report is None else row.report.census["size_mib"],

@@ -15,7 +15,7 @@ from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
 from lxbench.serve import Usage
-from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, mean_ratio, timing
+from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, effective, mean_ratio, timing
 from lxbench.throughput import Throughput
 from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
@@ -27,6 +27,7 @@ _MEASURED = (
     "transcripts",
     "pairs",
     "processes",
+    "occasions",
     "timed",
     "disturbance",
     "usage",
@@ -54,6 +55,7 @@ class Row:
         transcripts: by clip id, in the corpus's order.
         pairs: by clip id, seconds of fp32 and of this variant in the same minutes, a pair a round; empty for fp32.
         processes: how many processes of either the pairs are of.
+        occasions: how many pairs are of each occasion, see ``Pairing``.
         timed: whether every clip was timed.
         disturbance: what else the machine did while the row was timed.
         usage: memory, compilations and warnings of the worker while it transcribed; None where it did not finish.
@@ -80,6 +82,7 @@ class Row:
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     pairs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     processes: int = 1
+    occasions: list[int] = field(default_factory=list)
     timed: bool = False
     disturbance: Disturbance | None = None
     usage: Usage | None = None
@@ -154,7 +157,7 @@ class Row:
     @property
     def timing(self) -> Timing:
         """What was timed beside fp32; nothing for fp32 itself and where not every clip was timed."""
-        return timing(self.pairs, self.processes) if self.timed else Timing()
+        return timing(self.pairs, self.processes, effective(self.occasions)) if self.timed else Timing()
 
     @property
     def ratio(self) -> Interval | None:

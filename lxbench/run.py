@@ -19,7 +19,6 @@ from lxbench.pairing import Pairing
 from lxbench.row import Row, row_id
 from lxbench.serve import Job, Usage
 from lxbench.settings import Settings
-from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.worker import CrashError, Worker
 
@@ -146,23 +145,21 @@ class Run:
         for worker in self._every_worker:
             worker.stop()
 
-    def time(
-        self, row: Row, clips: Corpus, pedantic: Callable[..., object], wants_more: Callable[[Timing], bool]
-    ) -> None:
+    def time(self, row: Row, clips: Corpus, paired: int, pedantic: Callable[..., object]) -> None:
         """Transcribe clips under ``benchmark.pedantic``, one round a clip, the reference in alternation.
 
         Args:
             row: a row that was built.
             clips: the row's, or the first of them; the row then counts as shortened.
+            paired: how many of them the reference is timed beside.
             pedantic: of pytest-benchmark's fixture.
-            wants_more: whether what was timed so far leaves the speed undecided.
         """
         if row.crash or row.measured_as:
             return
         row.shortened, row.corpus = len(clips.clips) < len(row.corpus.clips), clips
         worker = self._workers[row.id]
         reference = None if row.is_reference else self._reference
-        pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row), wants_more, lambda: self._renew(row))
+        pairing = Pairing(worker, reference, row.corpus.clips, self._heard(row), paired, lambda: self._renew(row))
         with self._crash_of_either_kept(row):
             if reference is not None:
                 self._ready(reference, row_id(self.ladder[0], row.device))
@@ -177,12 +174,13 @@ class Run:
             row.usage = self._usage(row)
             row.timed = True
             row.disturbance = disturbance.between(before, disturbance.snapshot(self._pids(row)))
-        row.transcripts, row.pairs, row.processes = pairing.transcripts, pairing.pairs, pairing.processes
+        row.transcripts, row.pairs = pairing.transcripts, pairing.pairs
+        row.processes, row.occasions = pairing.processes, pairing.occasions
         self._pairings[row.id] = pairing
         self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
 
     def time_again(self, row: Row) -> None:
-        """Time a block of the clips once more that fp32 was timed beside, for the ratio alone."""
+        """Time a block of the row's clips once more beside fp32, for the ratio alone."""
         pairing = self._pairings[row.id]
         with self._crash_of_either_kept(row):
             self.watcher.stage(row.id, "timing once more: not sure yet")
@@ -233,7 +231,8 @@ class Run:
 
     def _renew(self, row: Row) -> tuple[Worker, Worker]:
         """End the processes of a row and of the reference beside it, and start both anew."""
-        row.usage = self._usage(row)
+        if not row.timed:  # What is timed again is of workers that are counted already, and have ended.
+            row.usage = self._usage(row)
         for worker in (self._workers[row.id], self._reference):
             assert worker is not None
             worker.stop()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import NormalDist, variance
 from typing import Any
 
@@ -43,6 +43,7 @@ class Timing:
         ratios: seconds of fp32 by seconds of the variant, by clip id.
         reference: seconds of fp32, by clip id.
         processes: how many processes of either were timed.
+        occasions: on how many occasions, minutes apart: as many as would, equally timed, be as sure, see ``effective``.
         noise: standard error of the mean logarithm of the ratios that is due to single timings; infinite where no clip
             was timed twice, and so for what was read from a file.
     """
@@ -50,6 +51,7 @@ class Timing:
     ratios: Mapping[str, float] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
     processes: int = 1
+    occasions: float = 1.0
     noise: float = field(default=math.inf, compare=False)
 
 
@@ -62,6 +64,7 @@ class Change:
         strict: the same at the level at which all comparisons of a run together are wrong in 1 run of 100.
         spread: standard deviation over clips of the factor's logarithm: 0.15 means that one clip says little more than
             "within 15 %".
+        apart: how far the two would be apart with nothing changed, see ``change``.
         drift: by what factor the reference itself takes longer than it did; what that may do to a ratio is in the
             intervals.
     """
@@ -69,6 +72,7 @@ class Change:
     plain: Interval
     strict: Interval
     spread: float
+    apart: float = 0.0
     drift: float = 1.0
 
 
@@ -91,7 +95,7 @@ class Shift:
     needed: int | None
 
 
-def timing(pairs: Pairs, processes: int = 1) -> Timing:
+def timing(pairs: Pairs, processes: int = 1, occasions: float = 1.0) -> Timing:
     """What pairs of timings show, clip by clip: geometric means over the rounds of each."""
 
     def mean(values: Iterable[float]) -> float:
@@ -103,6 +107,7 @@ def timing(pairs: Pairs, processes: int = 1) -> Timing:
         {id: mean(reference / variant for reference, variant in rounds) for id, rounds in heard.items()},
         {id: mean(reference for reference, _ in rounds) for id, rounds in heard.items()},
         processes,
+        occasions,
         _noise([[math.log(reference / variant) for reference, variant in rounds] for rounds in heard.values()]),
     )
 
@@ -119,7 +124,13 @@ def _noise(rounds: Sequence[Sequence[float]]) -> float:
 
 def timing_of(row: Mapping[str, Any]) -> Timing:
     """The same of a row as it stands in results.json."""
-    return timing({clip["id"]: clip["pairs"] for clip in row["clips"]}, row["processes"])
+    pairs = {clip["id"]: clip["pairs"] for clip in row["clips"]}
+    return timing(pairs, row["processes"], row.get("occasions", 1.0))
+
+
+def effective(counts: Sequence[int]) -> float:
+    """How many groups of one size say as much of what differs between groups as these do: Kish's effective size."""
+    return sum(counts) ** 2 / sum(count * count for count in counts) if any(counts) else 1.0
 
 
 def drift(now: Mapping[str, float], then: Mapping[str, float]) -> float:
@@ -198,6 +209,7 @@ def change(
         _widened(mean_ratio(factors, CHANGE_CONFIDENCE), CHANGE_CONFIDENCE, apart),
         _widened(_strict_mean(factors, strict), strict, apart),
         float(np.std(np.log(factors), ddof=1)),
+        apart,
     )
 
 
@@ -207,7 +219,7 @@ def inverse(changed: Change) -> Change:
     def turned(interval: Interval) -> Interval:
         return Interval(1 / interval.value, 1 / interval.high, 1 / interval.low)
 
-    return Change(turned(changed.plain), turned(changed.strict), changed.spread)
+    return replace(changed, plain=turned(changed.plain), strict=turned(changed.strict))
 
 
 def _widened(interval: Interval, confidence: float, apart: float) -> Interval:

@@ -102,7 +102,9 @@ def _moved(run: Run, row: Row) -> str:
         return "new"
     if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
         return "changed"  # It was recorded in a bad hour of the machine.
-    if row.processes >= 2 * speed.timed.processes > 0 and not row.is_reference:
+    if not row.is_reference and (
+        row.processes >= 2 * speed.timed.processes or row.timing.occasions >= 1.5 * speed.timed.occasions
+    ):
         return "changed"  # This record is much surer.
     return "changed" if gate.says_otherwise(run, row) else ""
 

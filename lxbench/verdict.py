@@ -57,7 +57,7 @@ class Tolerance:
 
     wer: float = 0.010
     cer: float = 0.005
-    speed: float = 0.03
+    speed: float = 0.025
 
 
 def worst(verdicts: Iterable[Verdict]) -> Word:

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
+from enum import IntEnum
 
 from lxbench.baselines import ClipRecord, Speed
 from lxbench.stats import Change, Interval, Timing, change, drift, inverse
@@ -15,9 +16,12 @@ from lxbench.verdict import Verdict, Word
 # where it is not calibrated, and what counts at least where it is, since a few runs may well show nothing.
 BETWEEN_PROCESSES = 0.006
 _LEAST_BETWEEN = 0.004
+# The same of two occasions: what a machine does for some minutes is the same for all processes of them, and another
+# time something else (docs/verdicts.md).
+BETWEEN_OCCASIONS = 0.008
 # By how much a ratio moves where fp32's own seconds have moved: as a share of that, both as logarithms, and a standard
-# deviation. From one night to another int8 was off by 0.11 of it, bf16 by 0.18 (docs/verdicts.md).
-_DRIFT_SHARE = 0.15
+# deviation.
+DRIFT_SHARE = 0.25
 # Beyond this much, as a logarithm, the machine is said to be in another state.
 OTHER_STATE = 0.10
 _SAME_LENGTH = 0.02  # a share of the tokens
@@ -27,7 +31,8 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
     """By what factor the ratios to fp32 have changed, clip by clip; None where too few were timed then or now.
 
     A machine that is slower than it was is not slower for all alike: fp32 waits for memory where int8 does not. How far
-    fp32 itself has moved therefore widens the intervals, and so does what differs from process to process.
+    fp32 itself has moved therefore widens the intervals, and so does what differs from process to process and from one
+    quarter of an hour to another.
 
     Args:
         now: what was timed.
@@ -37,14 +42,19 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
     moved = _drift(now, then)
     process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
     apart = math.hypot(
-        process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)), _DRIFT_SHARE * math.log(moved)
+        process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)),
+        BETWEEN_OCCASIONS * math.sqrt(1 / now.occasions + 1 / then.timed.occasions),
+        DRIFT_SHARE * math.log(moved),
     )
     changed = _speed_change(now.ratios, then, comparisons, apart)
     return None if changed is None else replace(changed, drift=moved)
 
 
 def record_error(timed: Timing) -> float:
-    """Standard error of a ratio that would be recorded, as a share of it; infinite before a clip was timed twice."""
+    """Standard error of a ratio that would be recorded, as a share of it, but for what occasions differ by.
+
+    Infinite before a clip was timed twice.
+    """
     return math.hypot(timed.noise, BETWEEN_PROCESSES / math.sqrt(timed.processes))
 
 
@@ -95,7 +105,7 @@ def _reason(changed: Change) -> str:
     if abs(math.log(changed.drift)) > OTHER_STATE:
         text = f"fp32 itself takes {changed.drift - 1:+.0%} since it was recorded: the machine is in another state"
         return f"{text}, and nox -s baselines records this better one" if changed.drift < 1 else text
-    return f"too noisy to judge: clips spread by {changed.spread:.0%}"
+    return f"too noisy to judge: clips spread by {changed.spread:.0%}, equal runs by {changed.apart:.1%}"
 
 
 def word_of(changed: Change, tolerance: float) -> Word:
@@ -111,15 +121,31 @@ def word_of(changed: Change, tolerance: float) -> Word:
     return Word.PASS if changed.plain.low >= 1 - tolerance else Word.INCONCLUSIVE
 
 
-def worth_more(changed: Change, tolerance: float) -> bool:
-    """Whether more timings are worth their time: undecided, and a loss beyond what is tolerated is not unlikely.
+class Need(IntEnum):
+    """How much a row needs more timings."""
+
+    NONE = 0
+    UNDECIDED = 1
+    URGENT = 2  # A loss beyond what is tolerated is not unlikely, or seen once.
+
+
+def need(changed: Change, tolerance: float, looks: int) -> Need:
+    """Whether more timings are worth their time: the speed is undecided, or red by a single look.
 
     Unlikely is less than one in five: the 60 % interval, whose half is 0.51 of the 90 % one's, lies above the limit.
-    Going on at one in three finds 1 to 3 % fewer slowdowns of 5 %; going on always up to 4 % more, for half as many
-    pairs again where there are none, or twice as many (docs/verdicts.md).
+
+    Args:
+        changed: what is known of the change.
+        tolerance: share of the stored ratio that may be lost.
+        looks: how often it was looked at.
     """
+    word = word_of(changed, tolerance)
+    if word is Word.REGRESSED:
+        return Need.URGENT if looks < 2 else Need.NONE
+    if word is not Word.INCONCLUSIVE:
+        return Need.NONE
     unlikely = changed.plain.value - 0.51 * (changed.plain.value - changed.plain.low)
-    return word_of(changed, tolerance) is Word.INCONCLUSIVE and unlikely < 1 - tolerance
+    return Need.URGENT if unlikely < 1 - tolerance else Need.UNDECIDED
 
 
 def judge_seconds(

@@ -3,24 +3,24 @@ from __future__ import annotations
 from lxbench.budget import Budget
 
 
-def test_a_row_gets_half_of_what_is_left_and_the_last_one_all_of_it() -> None:
+def test_a_row_gets_its_share_of_what_is_left_and_the_last_one_all_of_it() -> None:
     now = [0.0]
     budget = Budget(100.0, lambda: now[0])
-    assert budget.allows("a", others=True)
+    assert budget.allows("a", others=1)
     now[0] = 49.0
-    assert budget.allows("a", others=True)
+    assert budget.allows("a", others=1)
     now[0] = 51.0
-    assert not budget.allows("a", others=True)
-    assert budget.allows("b", others=True)  # 49 are left, for this one 24.5
+    assert not budget.allows("a", others=1)
+    assert budget.allows("b", others=1)  # 49 are left, for this one 24.5
     now[0] = 76.0
-    assert not budget.allows("b", others=True)
+    assert not budget.allows("b", others=1)
     budget.close()
     assert budget.left == 24.0
     now[0] = 1000.0  # nothing is spent meanwhile
-    assert budget.allows("c", others=False)
+    assert budget.allows("c", others=0)
     now[0] = 1023.0
-    assert budget.allows("c", others=False)
+    assert budget.allows("c", others=0)
     now[0] = 1030.0
     budget.close()
     assert budget.left == 0.0
-    assert not budget.allows("d", others=False)
+    assert not budget.allows("d", others=0)

@@ -41,36 +41,34 @@ RECORDINGS = [recording(seed) for seed in range(7)]
 def test_every_two_recordings_are_compared_and_no_recording_with_itself() -> None:
     tried = list(speed.trials(RECORDINGS, RECORDINGS, draws=2))
     assert len(tried) == 7 * 6 * 2
-    assert all(i != j and len(trial.now) == 3 for trial in tried for i, j in [trial.drawn])
+    assert all(i != j for trial in tried for i, j in [trial.drawn])
     for trial in tried:
         kept = {pair for rounds in trial.then.pairs.values() for pair in rounds}
-        assert not any(rounds[0] in kept for each in trial.now for rounds in each.pairs.values())
+        assert not any(rounds[0] in kept for each in (trial.now, *trial.more) for rounds in each.pairs.values())
+        found = [next(n for n, one in enumerate(RECORDINGS) if one is each) for each in trial.more]
+        rest = [n for n in range(7) if n in found or (RECORDINGS[n].pairs["c0"][0] not in kept and n != trial.drawn[1])]
+        assert [rest.index(n) for n in found] == list(range(rest.index(found[0]), rest.index(found[0]) + len(found)))
     assert len(list(speed.trials(RECORDINGS[:2], [recording(9)], draws=1))) == 2
 
 
 def test_a_record_is_timed_again_until_it_is_sure() -> None:
-    def rounds(noise: float) -> tuple[list[int], int]:
+    def rounds(noise: float) -> tuple[list[int], int, float]:
         first, *again = (replace(recording(seed, noise), processes=4) for seed in range(3))
         record = speed.recorded(first, again)
-        return [len(pairs) for pairs in record.pairs.values()], record.processes
+        return [len(pairs) for pairs in record.pairs.values()], record.processes, round(record.occasions, 3)
 
-    assert rounds(0.003) == ([2] * 24 + [1] * 24, 6)
-    assert rounds(0.028) == ([3] * 24 + [2] * 24, 10)
-    assert rounds(0.2) == ([3] * 48, 12)
-    (once, *_) = speed.trials(RECORDINGS, RECORDINGS, draws=1, once=True)
-    assert once.then == RECORDINGS[0]
+    assert rounds(0.003) == ([2] * 24 + [1] * 24, 6, 1.8)
+    assert rounds(0.028) == ([3] * 24 + [2] * 24, 10, round(120**2 / (48**2 + 72**2), 3))
+    assert rounds(0.2) == ([3] * 48, 12, 1.8)
 
 
 def test_a_slowdown_is_what_slower_timings_would_have_shown() -> None:
     trial = next(speed.trials(RECORDINGS, RECORDINGS, draws=1))
-    slow = speed.Trial(
-        trial.drawn,
-        trial.then,
-        [
-            Recording({id: [(ref, 1.1 * own) for ref, own in rounds] for id, rounds in each.pairs.items()}, 2)
-            for each in trial.now
-        ],
-    )
+
+    def slowed(each: Recording) -> Recording:
+        return Recording({id: [(ref, 1.1 * own) for ref, own in rounds] for id, rounds in each.pairs.items()}, 2)
+
+    slow = replace(trial, now=slowed(trial.now), more=[slowed(each) for each in trial.more])
     for (plain, pairs), (really, as_many) in zip(speed.looks(trial), speed.looks(slow), strict=True):
         moved = speed.slower(plain, 0.1)
         assert (moved.plain.value, moved.plain.low, moved.strict.high) == pytest.approx(
@@ -82,9 +80,9 @@ def test_a_slowdown_is_what_slower_timings_would_have_shown() -> None:
 def test_looks_go_from_block_to_block_as_far_as_the_budget_goes() -> None:
     trial = next(speed.trials(RECORDINGS, RECORDINGS, draws=1))
     seen = speed.Remembered(speed.looks(trial))
-    assert [pairs for _, pairs in seen] == [24, 48, 72, 96, 120, 144]
+    assert [pairs for _, pairs in seen] == [24, 48, 72, 96, 120, 144]  # today's first block, and all of two others
     assert speed.ours(seen, 0.0, 0.03, 144)[0] is Word.PASS
-    assert speed.ours(seen, 0.2, 0.03, 144) == (Word.REGRESSED, 24)
+    assert speed.ours(seen, 0.2, 0.03, 144) == (Word.REGRESSED, 48)  # what is red is looked at once more
     assert [speed.ours(seen, 0.05, 0.03, most)[1] for most in (48, 144)] == [48, 144]
     assert len(list(seen)) == 6  # remembered
 
@@ -118,7 +116,7 @@ def test_the_tables_of_a_file(tmp_path: Path) -> None:
     assert lines[0].startswith("\nbf16: ratio 1.998")
     (slow,) = [line for line in lines if line.startswith("| 20% |")]
     assert slow.split(" | ")[1].startswith("100.0%")
-    assert slow.endswith("| REGRESSED 100.0% | 24 |")
+    assert slow.endswith("| REGRESSED 100.0% | 48 |")
     (equal,) = [line for line in lines if line.startswith("| 0% |")]
     assert equal.split(" | ")[1].startswith("0.0%")
     ratio = timing(RECORDINGS[0].pairs).ratios["c0"]

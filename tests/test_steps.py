@@ -12,6 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+import lxbench.build
 from lxbench import calibration, census, embedded, machine, models
 from lxbench.audio import read_audio
 from lxbench.build import build, warm_up
@@ -105,6 +106,20 @@ def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.floa
     assert stages == ["loading", *(step["name"] for step in report.steps)]
     assert set(report.seconds) == {"load", "steps", "warm-up"}
     assert report.census["size_mib"] == pytest.approx(SIZES.get(name, report.census["size_mib"]), abs=1)
+
+
+@pytest.mark.parametrize(("name", "limits"), [("fp32", [32]), ("plain", [448]), ("compile", [448, 448])])
+def test_what_generates_warms_up_briefly(
+    name: str, limits: list[int], folder: Path, audio: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        lxbench.build, "transcribe", lambda loaded, *_: seen.append(loaded.model.generation_config.max_length)
+    )
+    loaded, report = build(find(VARIANTS, name), folder, "cpu", lambda _: None)
+    warm_up(loaded, report, audio, "ru")
+    assert seen == limits
+    assert loaded.model.generation_config.max_length == 448
 
 
 @pytest.mark.skipif(not torch.cpu._is_vnni_supported(), reason="8 bits may overflow on a CPU without AVX512-VNNI")

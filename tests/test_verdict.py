@@ -10,6 +10,7 @@ from lxbench.baselines import ClipRecord, Speed
 from lxbench.score import Counts
 from lxbench.stats import Change, Interval, Shift, Timing
 from lxbench.verdict import Tolerance, Verdict, Word
+from lxbench.verdict_speed import Need
 from tests.samples import CLIP, MODEL, baseline
 
 TOLERANCE = Tolerance()
@@ -61,19 +62,21 @@ def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, wo
 
 
 @pytest.mark.parametrize(
-    ("change", "more"),
+    ("change", "needed"),
     [
-        (changed(0.90, 0.03), True),
-        (changed(0.905, 0.03), True),  # chances are that it is below 0.90
-        (changed(0.91, 0.03), True),  # one in four that it is
-        (changed(0.918, 0.03), False),  # hardly: it will not become red
-        (changed(0.85, 0.03, 0.20), True),
-        (changed(0.85, 0.03), False),
-        (changed(1.00, 0.03), False),
+        (changed(0.90, 0.03), Need.URGENT),
+        (changed(0.905, 0.03), Need.URGENT),  # chances are that it is below 0.90
+        (changed(0.91, 0.03), Need.URGENT),  # one in four that it is
+        (changed(0.918, 0.03), Need.UNDECIDED),  # hardly: it will not become red
+        (changed(0.85, 0.03, 0.20), Need.URGENT),
+        (changed(0.85, 0.03), Need.NONE),
+        (changed(1.00, 0.03), Need.NONE),
     ],
 )
-def test_more_timings_are_worth_it_where_a_loss_is_likely_and_not_certain(change: Change, more: bool) -> None:
-    assert verdict_speed.worth_more(change, 0.10) is more
+def test_what_is_undecided_needs_more_timings_and_the_more_the_likelier_a_loss(change: Change, needed: Need) -> None:
+    assert verdict_speed.need(change, 0.10, looks=2) is needed
+    lost = verdict_speed.word_of(change, 0.10) is Word.REGRESSED
+    assert verdict_speed.need(change, 0.10, looks=1) is (Need.URGENT if lost else needed)
 
 
 def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
@@ -82,7 +85,7 @@ def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -
     assert verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
     doubtful = verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.09).text
     assert doubtful.endswith(
-        "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%"
+        "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%, equal runs by 0.0%"
     )
 
 
@@ -97,19 +100,24 @@ def test_a_record_without_clips_is_compared_as_a_whole() -> None:
     assert loose.plain.high - loose.plain.low > 0.1 > tight.plain.high - tight.plain.low
 
 
-def test_processes_are_part_of_the_interval_and_more_of_them_make_it_narrower() -> None:
+@pytest.mark.parametrize(
+    ("clips", "processes", "occasions", "apart"),
+    [
+        (4, 1, 1.0, math.hypot(0.006 * math.sqrt(1 + 1 / 2), 0.008 * math.sqrt(1 + 1 / 2))),  # 2 of the 4 processes
+        (8, 1, 1.0, math.hypot(0.006 * math.sqrt(1 + 1 / 4), 0.008 * math.sqrt(1 + 1 / 2))),
+        (8, 12, 1.0, math.hypot(0.006 * math.sqrt(1 / 12 + 1 / 4), 0.008 * math.sqrt(1 + 1 / 2))),
+        (8, 12, 2.0, math.hypot(0.006 * math.sqrt(1 / 12 + 1 / 4), 0.008)),
+    ],
+)
+def test_more_processes_and_occasions_make_the_interval_narrower(
+    clips: int, processes: int, occasions: float, apart: float
+) -> None:
     ratios = {f"c{n}": 2.0 + n / 100 for n in range(8)}
-    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios, processes=4))
-    halves = []
-    for clips, processes in ((4, 1), (8, 1), (8, 4), (8, 12)):
-        here = dict(list(ratios.items())[:clips])
-        changed = verdict_speed.speed_change(Timing(here, processes=processes), then)
-        assert changed is not None
-        halves.append(math.log(changed.plain.high / changed.plain.value) / 1.645 / verdict_speed.BETWEEN_PROCESSES)
-    # 4 of 8 clips are of 2 of the 4 processes.
-    assert halves == pytest.approx(
-        [math.sqrt(1 + 1 / 2), math.sqrt(1 + 1 / 4), math.sqrt(1 / 2), math.sqrt(1 / 12 + 1 / 4)], rel=1e-3
-    )
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios, processes=4, occasions=2.0))
+    here = dict(list(ratios.items())[:clips])
+    changed = verdict_speed.speed_change(Timing(here, processes=processes, occasions=occasions), then)
+    assert changed is not None
+    assert math.log(changed.plain.high / changed.plain.value) / 1.645 == pytest.approx(apart, rel=1e-3)
 
 
 def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:

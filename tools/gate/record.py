@@ -3,7 +3,9 @@
     python -m tools.gate.record tools/gate/recordings/epyc.json --runs 14 -k "[ptq-dynamic-cpu]"
     python -m tools.gate.record tools/gate/recordings/epyc-disturbed.json --runs 6 --disturb -k "[ptq-dynamic-cpu]"
 
-``--disturb`` has a second process burn one core on and off meanwhile.
+    python -m tools.gate.record tools/gate/recordings/xeon-ladder.json --saved results/*/results.json
+
+``--disturb`` has a second process burn one core on and off meanwhile. ``--saved`` runs nothing and takes saved runs.
 """
 
 from __future__ import annotations
@@ -56,12 +58,21 @@ def compact(run: dict[str, Any]) -> dict[str, Any]:
             row["variant"]: {
                 "disturbance": row["disturbance"],
                 "processes": row["processes"],
-                "pairs": {clip["id"]: [[round(t, 5) for t in pair] for pair in clip["pairs"]] for clip in row["clips"]},
+                "pairs": {
+                    clip["id"]: [[round(t, 5) for t in pair] for pair in clip["pairs"]]
+                    for clip in row["clips"]
+                    if clip["pairs"]
+                },
             }
             for row in run["rows"]
-            if row["ratio"]
+            if row["ratio"] and not row["measured_as"]
         },
     }
+
+
+def _write(path: Path, machine: dict[str, Any], disturbed: bool, runs: list[dict[str, Any]]) -> None:
+    found = {"machine": machine, "disturbed": disturbed, "runs": runs}
+    write_text(path, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -70,16 +81,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--disturb", action="store_true")
+    parser.add_argument("--saved", type=Path, nargs="+", default=[])
     chosen, suite = parser.parse_known_args(arguments)  # The others are the suite's.
     runs: list[dict[str, Any]] = []
+    if chosen.saved:
+        saved = [json.loads(path.read_text("utf-8")) for path in chosen.saved]
+        _write(chosen.file, saved[-1]["machine"], False, [compact(run) for run in saved])
+        return
     for number in range(chosen.runs):
         with tempfile.TemporaryDirectory() as folder, neighbour(number, chosen.disturb):
             # Recording a baseline is what pairs every clip; this one is thrown away.
             fresh = [*suite, "--lx-baselines", f"{folder}/baselines", "--lx-update", "new"]
             run = run_once(Path(folder), fresh)
         runs.append(compact(run))
-        found = {"machine": run["machine"], "disturbed": chosen.disturb, "runs": runs}
-        write_text(chosen.file, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
+        _write(chosen.file, run["machine"], chosen.disturb, runs)
         print(f"recorded {number + 1} of {chosen.runs}", flush=True)
 
 

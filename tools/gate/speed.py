@@ -25,11 +25,11 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from lxbench.baselines import Speed
-from lxbench.gate import MAX_REPEATS, unsure
+from lxbench.gate import MAX_LOOKS, RECORD_ROUNDS, unsure
 from lxbench.pairing import PAIRED_CLIPS
-from lxbench.stats import Change, Interval, mean_ratio, process_spread, timing
+from lxbench.stats import Change, Interval, effective, mean_ratio, process_spread, timing
 from lxbench.verdict import Tolerance, Word
-from lxbench.verdict_speed import speed_change, word_of, worth_more
+from lxbench.verdict_speed import need, speed_change, word_of
 from tools.gate.shares import Share, said, wilson
 
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
@@ -52,10 +52,12 @@ class Recording:
     Attributes:
         pairs: see ``Pairs``.
         processes: how many processes of either they were taken in, one after the other.
+        occasions: see ``stats.Timing``.
     """
 
     pairs: Pairs
     processes: int
+    occasions: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -68,62 +70,82 @@ class Trial:
 
     drawn: tuple[int, int]
     then: Recording
-    now: Sequence[Recording]
+    now: Recording
+    more: Sequence[Recording]
 
 
-def trials(
-    stored: Sequence[Recording], recordings: Sequence[Recording], draws: int, once: bool = False
-) -> Iterator[Trial]:
+def trials(stored: Sequence[Recording], recordings: Sequence[Recording], draws: int) -> Iterator[Trial]:
     """Yield every stored run with every other one as today's, each with so many draws of their repeats from the rest.
 
     Args:
         stored: what records are made of, see ``recorded``.
         recordings: what today's runs and their repeats are of.
         draws: how many for each two.
-        once: whether a record times its clips once, however noisy they are.
     """
     chance = random.Random(0)
     for (i, then), (j, now) in itertools.product(enumerate(stored), enumerate(recordings)):
         for _ in range(draws if then is not now else 0):
-            rest = [each for each in stored if each is not then and each is not now]
-            again = chance.sample(rest, 0 if once else min(MAX_REPEATS, len(rest)))
-            others = [each for each in recordings if not any(each is one for one in (then, now, *again))]
-            more = chance.sample(others, min(MAX_REPEATS, len(others)))
-            yield Trial((i, j), recorded(then, again), (now, *more))
+            again = _in_a_row(chance, stored, math.ceil(RECORD_ROUNDS[1]) - 1, (then, now))
+            more = _in_a_row(
+                chance, recordings, math.ceil(MAX_LOOKS * PAIRED_CLIPS / len(now.pairs)), (then, now, *again)
+            )
+            yield Trial((i, j), recorded(then, again), now, more)
+
+
+def _in_a_row(
+    chance: random.Random, found: Sequence[Recording], count: int, taken: Sequence[Recording]
+) -> list[Recording]:
+    """So many recordings, one taken after the other: what is timed again is timed at one time, and so is alike."""
+    rest = [each for each in found if not any(each is one for one in taken)]
+    start = chance.randrange(max(1, len(rest) - count + 1))
+    return rest[start : start + count]
 
 
 def recorded(first: Recording, again: Sequence[Recording]) -> Recording:
-    """What lxbench stores: all clips once, and again block by block until that is sure enough, see ``gate.unsure``."""
+    """What lxbench stores: all clips once, and block by block again until that is sure, see ``gate.need``."""
     pairs, processes = {id: list(timed[:1]) for id, timed in first.pairs.items()}, float(first.processes)
+    least = (RECORD_ROUNDS[0] - 1) * len(pairs)
+    occasions = [len(pairs), 0]
     for each, start in itertools.product(again, range(0, len(pairs), PAIRED_CLIPS)):
-        if not unsure(timing(pairs, round(processes))):
+        if occasions[1] >= least and not unsure(timing(pairs, round(processes))):
             break
         block = list(each.pairs)[start : start + PAIRED_CLIPS]
         for id in block:
             pairs[id].extend(each.pairs[id][:1])
+        occasions[1] += len(block)
         processes += each.processes * len(block) / len(each.pairs)
-    return Recording(pairs, max(1, round(processes)))
+    return Recording(pairs, max(1, round(processes)), effective(occasions))
 
 
 def looks(trial: Trial) -> Iterator[tuple[Change, int]]:
-    """Yield what is known of the change each time that lxbench decides whether to go on, and of how many pairs."""
-    stored = timing(trial.then.pairs, trial.then.processes)
+    """Yield what is known of the change each time that lxbench decides whether to go on, and of how many pairs.
+
+    The first block is of today's run, the next are timed again: the clips that follow, and then from the first one.
+    """
+    stored = timing(trial.then.pairs, trial.then.processes, trial.then.occasions)
     then = Speed(mean_ratio(list(stored.ratios.values())), 0.0, 0.0, {}, timed=stored)
     pairs: dict[str, list[tuple[float, float]]] = {}
     processes = 0.0
-    for recording in trial.now:
-        for index, (id, timed) in enumerate(recording.pairs.items()):
-            if index and index % PAIRED_CLIPS == 0:
-                yield _changed(pairs, processes, then)
+    occasions = [0, 0]
+    blocks = math.ceil(len(trial.now.pairs) / PAIRED_CLIPS)
+    for number in range(MAX_LOOKS):
+        again = number // blocks if number else -1
+        if again >= len(trial.more):
+            break
+        recording = trial.more[again] if number else trial.now
+        start = number % blocks * PAIRED_CLIPS
+        block = list(recording.pairs.items())[start : start + PAIRED_CLIPS]
+        for id, timed in block:
             pairs.setdefault(id, []).extend(timed[:1])
-            processes += recording.processes / len(recording.pairs)
-        yield _changed(pairs, processes, then)
+        occasions[min(number, 1)] += len(block)
+        processes += recording.processes * len(block) / len(recording.pairs)
+        yield _changed(Recording(pairs, max(1, round(processes)), effective(occasions)), then)
 
 
-def _changed(pairs: Pairs, processes: float, then: Speed) -> tuple[Change, int]:
-    changed = speed_change(timing(pairs, max(1, round(processes))), then, ROWS)
+def _changed(now: Recording, then: Speed) -> tuple[Change, int]:
+    changed = speed_change(timing(now.pairs, now.processes, now.occasions), then, ROWS)
     assert changed is not None
-    return changed, sum(map(len, pairs.values()))
+    return changed, sum(map(len, now.pairs.values()))
 
 
 def slower(changed: Change, by: float) -> Change:
@@ -136,13 +158,13 @@ def slower(changed: Change, by: float) -> Change:
 
 
 def ours(seen: Iterable[tuple[Change, int]], by: float, tolerance: float, most: int) -> tuple[Word, int]:
-    """What lxbench says, and how many pairs it took: as ``pairing`` and ``gate.decide_speed`` go on, up to so many."""
+    """What lxbench says, and how many pairs it took: as ``gate.decide_speed`` goes on, up to so many."""
     word, taken = Word.INCONCLUSIVE, 0
     for changed, pairs in seen:
         taken = pairs
         moved = slower(changed, by)
         word = word_of(moved, tolerance)
-        if pairs >= most or not worth_more(moved, tolerance):
+        if pairs >= most or not need(moved, tolerance, pairs // PAIRED_CLIPS):
             break
     return word, taken
 
@@ -226,16 +248,14 @@ def load(path: Path) -> dict[str, list[Recording]]:
     return found
 
 
-def speed(
-    path: Path, against: Path | None, tolerance: float, draws: int, most: int = MOST_PAIRS, once: bool = False
-) -> Iterator[str]:
+def speed(path: Path, against: Path | None, tolerance: float, draws: int, most: int = MOST_PAIRS) -> Iterator[str]:
     """Yield the tables of timings: noise, false alarms, detections, and what lxbench's verdicts and pairs were."""
     recordings = load(path)
     before = load(against) if against else recordings
     for name, found in recordings.items():
         stored = before[name]
         yield from _noise(name, found)
-        tried = [(trial, Remembered(looks(trial))) for trial in trials(stored, found, draws, once)]
+        tried = [(trial, Remembered(looks(trial))) for trial in trials(stored, found, draws)]
         yield f"\n{name}: {len(tried)} comparisons of {len(found)} recordings with {len(stored)} stored ones\n"
         yield f"| slower by | lxbench, {tolerance:.0%} | {' | '.join(RULES)} | lxbench's words | pairs, mean |"
         yield f"| ---: | ---: |{' ---: |' * len(RULES)} --- | ---: |"
@@ -259,7 +279,7 @@ def _judged(
         word, taken = ours(seen, by, tolerance, most)
         words[word] += 1
         pairs.append(taken)
-        now, then = [seconds * (1 + by) for seconds in _seconds(trial.now[0])], _seconds(trial.then)
+        now, then = [seconds * (1 + by) for seconds in _seconds(trial.now)], _seconds(trial.then)
         answers = {"lxbench": word is Word.REGRESSED, **{name: rule(now, then) for name, rule in RULES.items()}}
         for name, answer in answers.items():
             hits.setdefault(name, {}).setdefault(trial.drawn, []).append(answer)
@@ -301,9 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tolerance", type=float, default=Tolerance().speed)
     parser.add_argument("--draws", type=int, default=3, help="draws of the repeats for each two recordings")
     parser.add_argument("--pairs", type=int, default=MOST_PAIRS, help="as many as the budget allows (default: 192)")
-    parser.add_argument("--once", action="store_true", help="records time every clip once, as earlier versions did")
     chosen = parser.parse_args(arguments)
-    for line in speed(chosen.file, chosen.against, chosen.tolerance, chosen.draws, chosen.pairs, chosen.once):
+    for line in speed(chosen.file, chosen.against, chosen.tolerance, chosen.draws, chosen.pairs):
         print(line, flush=True)
 
 
