@@ -1,4 +1,4 @@
-"""Time per audio, one round per clip; the speed against fp32 measured in the same minutes; seconds across runs."""
+"""Time per audio, one round per clip, and the speed against fp32 measured in the same minutes; seconds across runs."""
 
 from __future__ import annotations
 
@@ -32,5 +32,7 @@ def test_seconds(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]
 def test_speed(measured: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
     if "speed" not in measured.verdicts:
         pytest.skip("it was not timed")
+    told = dict(measured.verdicts)
     for what, said in gate.judge_again(run, measured).items():
-        expect(measured, what, said)
+        if said != told.get(what):
+            expect(measured, what, said)
