@@ -15,7 +15,7 @@ from lxbench.errors import BaselineError
 from lxbench.history import Saved
 from lxbench.ladder import Ladder, Variant
 from lxbench.models import ModelSource
-from lxbench.pairing import Pairing
+from lxbench.pairing import PAIRED_CLIPS, Pairing
 from lxbench.row import Row, row_id
 from lxbench.serve import Job, Usage
 from lxbench.settings import Settings
@@ -31,6 +31,9 @@ class Watcher(Protocol):
 
     def clip(self, row: str, number: int, of: int, text: str) -> None:
         """A clip was transcribed."""
+
+    def more(self, row: str, share: float) -> None:
+        """So much of a row's clips will be heard once more."""
 
 
 class Run:
@@ -184,6 +187,7 @@ class Run:
         pairing = self._pairings[row.id]
         with self._crash_of_either_kept(row):
             self.watcher.stage(row.id, "timing once more: not sure yet")
+            self.watcher.more(row.id, min(1.0, PAIRED_CLIPS / len(row.corpus.clips)))
             pairing.again()
             row.usage, row.processes = self._usage(row), pairing.processes
             for id in pairing.contradictions:

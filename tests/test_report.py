@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,23 @@ def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
 def test_orphans_are_pruned_by_the_next_command() -> None:
     command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
     assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"
+
+
+def test_what_is_timed_again_takes_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    out = io.StringIO()
+    progress = LiveProgress(out)
+    progress.plan([("bf16-cpu", 4)])
+    for number in range(1, 5):
+        now[0] += 10.0
+        progress.clip("bf16-cpu", number, 4, "раз")
+    assert out.getvalue().splitlines()[-1].startswith("bf16-cpu: clip 4 of 4, 0:00 left")
+    progress.more("bf16-cpu", 0.5)
+    now[0] += 40.0
+    progress.clip("bf16-cpu", 1, 4, "раз")
+    # 5 in the 70 s since the first, and one more to come.
+    assert out.getvalue().splitlines()[-1].startswith("bf16-cpu: clip 1 of 4, 0:14 left")
 
 
 def test_progress_without_a_terminal_is_plain_lines() -> None:

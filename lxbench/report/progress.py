@@ -43,7 +43,7 @@ class LiveProgress:
             transient=True,
         )
         self._task: TaskID | None = None
-        self._done = 0.0
+        self._done = self._total = 0.0
         self._last_line = -_LINE_EVERY_S
         self._first_clip: float | None = None
         self._checking = 0.0
@@ -51,6 +51,11 @@ class LiveProgress:
     def plan(self, work: Iterable[tuple[str, int]]) -> None:
         """Take in how many clips will be transcribed for each row, by its id, the reference's beside it counted too."""
         self._work = dict(work)
+        self._total = sum(self._work.values())
+
+    def more(self, row: str, share: float) -> None:
+        """So much of a row's clips will be heard once more, for which no time was planned."""
+        self._total = max(self._total, self._done + share * self._work.get(row, 0))
 
     def checked(self, number: int, of: int) -> None:
         """A clip of the corpus was read and checked; told where that takes a while."""
@@ -92,14 +97,13 @@ class LiveProgress:
             return
         if self._task is None:
             self._console.print()
-            self._task = self._bar.add_task("", total=sum(self._work.values()), said="")
+            self._task = self._bar.add_task("", total=self._total, said="")
             self._bar.start()
-        self._bar.update(self._task, completed=self._done, description=description, said=said)
+        self._bar.update(self._task, total=self._total, completed=self._done, description=description, said=said)
 
     def _left(self) -> str:
-        elapsed, total = time.monotonic() - (self._first_clip or 0.0), sum(self._work.values())
-        # Undecided rows take longer than planned.
-        seconds = max(0, int(elapsed / self._done * (total - self._done))) if self._done else 0
+        elapsed = time.monotonic() - (self._first_clip or 0.0)
+        seconds = max(0, int(elapsed / self._done * (self._total - self._done))) if self._done else 0
         return f"{seconds // 60}:{seconds % 60:02d}"
 
 
