@@ -16,7 +16,6 @@ from lxbench.row import Row, row_id
 from lxbench.run import Run
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
-from lxbench.verdict_speed import Need
 
 # How often fp32 is timed beside a block of clips at most, where the speed is still undecided.
 MAX_LOOKS = 12
@@ -94,7 +93,7 @@ def clips_to_pair(run: Run, row: Row) -> int:
 def judge_first(run: Run, row: Row) -> Verdict:
     """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``."""
     said = judge_speed(run, row)
-    if said.word is Word.REGRESSED and need(run, row):
+    if said.word is Word.REGRESSED and undecided(run, row):
         return replace(said, word=Word.INCONCLUSIVE, text=f"{said.text}; at a first look")
     return said
 
@@ -120,13 +119,13 @@ def decide_speed(run: Run, row: Row) -> Verdict:
     """Time a row again while its speed is undecided, as far as the budget goes, and judge it.
 
     No row is red by one look: what seems to be is timed once more, whatever the budget; so is what is recorded. Of the
-    budget a row has as much as each of the later ones that need it as much.
+    budget a row has as much as each of the later ones that are undecided too.
     """
     later = run.rows[run.rows.index(row) + 1 :]
     others: int | None = None
-    while needed := need(run, row):
+    while undecided(run, row):
         if others is None:
-            others = sum(need(run, other) >= needed for other in later)
+            others = sum(undecided(run, other) for other in later)
         unpaid = _is_recorded(run, row) or judge_speed(run, row).word is Word.REGRESSED
         if not (unpaid or run.budget.allows(row.id, others)):
             break
@@ -135,7 +134,7 @@ def decide_speed(run: Run, row: Row) -> Verdict:
     return judge_speed(run, row)
 
 
-def need(run: Run, row: Row) -> Need:
+def undecided(run: Run, row: Row) -> bool:
     """Whether more pairs of timings may be worth their time: the speed is undecided, or it is recorded for others.
 
     Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
@@ -149,18 +148,18 @@ def need(run: Run, row: Row) -> Need:
         or (row.usage is not None and row.usage.compilations)
         or len(row.pairs) < PAIRED_CLIPS
     ):
-        return Need.NONE
+        return False
     taken = sum(map(len, row.pairs.values()))
     if _is_recorded(run, row):
         least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
-        return Need.URGENT if taken < least or (taken < most and unsure(row.timing)) else Need.NONE
+        return taken < least or (taken < most and unsure(row.timing))
     then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
-        return Need.NONE
+        return False
     changed, looks = verdict_speed.speed_change(row.timing, then, run.comparisons), taken // PAIRED_CLIPS
     if changed is None or looks >= MAX_LOOKS:
-        return Need.NONE
-    return verdict_speed.need(changed, row.variant.tolerance.speed, looks)
+        return False
+    return verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
 
 
 def _is_recorded(run: Run, row: Row) -> bool:

@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
-from enum import IntEnum
 
 from lxbench.baselines import ClipRecord, Speed
 from lxbench.stats import Change, Interval, Timing, change, drift, inverse
@@ -98,6 +97,8 @@ def judge_speed(then: Interval | None, changed: Change | None, tolerance: float)
     text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
     if word is Word.INCONCLUSIVE:
         text += f": the interval straddles the limit, {_reason(changed)}"
+    elif word is Word.PASS and changed.plain.low < 1 - tolerance:
+        text += ": a loss beyond it is unlikely"
     return Verdict(word, text)
 
 
@@ -112,27 +113,19 @@ def word_of(changed: Change, tolerance: float) -> Word:
     """What a change of speed is called; a factor above 1 is faster.
 
     REGRESSED and IMPROVED say two things: the whole 90 % interval is beyond the tolerance, and with all comparisons of
-    the run taken together there is hardly a chance that nothing has changed at all.
+    the run taken together there is hardly a chance that nothing has changed at all. PASS says that a loss beyond the
+    tolerance is unlikely, less than one in five: the 60 % interval, whose half is 0.51 of the 90 % one's, lies above.
     """
     if changed.plain.high < 1 - tolerance and changed.strict.high < 1:
         return Word.REGRESSED
     if changed.plain.low > 1 + tolerance and changed.strict.low > 1:
         return Word.IMPROVED
-    return Word.PASS if changed.plain.low >= 1 - tolerance else Word.INCONCLUSIVE
+    unlikely = changed.plain.value - 0.51 * (changed.plain.value - changed.plain.low)
+    return Word.PASS if unlikely >= 1 - tolerance else Word.INCONCLUSIVE
 
 
-class Need(IntEnum):
-    """How much a row needs more timings."""
-
-    NONE = 0
-    UNDECIDED = 1
-    URGENT = 2  # A loss beyond what is tolerated is not unlikely, or seen once.
-
-
-def need(changed: Change, tolerance: float, looks: int) -> Need:
+def worth_more(changed: Change, tolerance: float, looks: int) -> bool:
     """Whether more timings are worth their time: the speed is undecided, or red by a single look.
-
-    Unlikely is less than one in five: the 60 % interval, whose half is 0.51 of the 90 % one's, lies above the limit.
 
     Args:
         changed: what is known of the change.
@@ -140,12 +133,7 @@ def need(changed: Change, tolerance: float, looks: int) -> Need:
         looks: how often it was looked at.
     """
     word = word_of(changed, tolerance)
-    if word is Word.REGRESSED:
-        return Need.URGENT if looks < 2 else Need.NONE
-    if word is not Word.INCONCLUSIVE:
-        return Need.NONE
-    unlikely = changed.plain.value - 0.51 * (changed.plain.value - changed.plain.low)
-    return Need.URGENT if unlikely < 1 - tolerance else Need.UNDECIDED
+    return word is Word.INCONCLUSIVE or (word is Word.REGRESSED and looks < 2)
 
 
 def judge_seconds(

@@ -27,7 +27,6 @@ from lxbench.settings import Settings
 from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
-from lxbench.verdict_speed import Need
 from tests.samples import MODEL
 from tests.suite import CORPORA
 
@@ -136,7 +135,7 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
     assert row.verdicts["speed"].word is Word.INCONCLUSIVE
     assert "the baseline's differs in isa; nox -s baselines records it" in row.verdicts["speed"].text
     assert row.verdicts["accuracy"].word is Word.PASS
-    assert not gate.need(make_run(stored, clips), row)  # there is nothing to decide
+    assert not gate.undecided(make_run(stored, clips), row)  # there is nothing to decide
     assert len(update.write(run, "2026-11-24")) == 1
 
     _, slower = run_elsewhere(seconds=1.2)
@@ -220,10 +219,10 @@ def test_no_row_is_red_by_one_look(
     assert row.verdicts["speed"] == said["speed"]
 
 
-def test_of_the_budget_a_row_leaves_to_later_ones_that_need_it_as_much(
+def test_of_the_budget_a_row_leaves_as_much_to_each_later_one_that_is_undecided_too(
     stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    needs = {"a": Need.UNDECIDED, "b": Need.URGENT, "c": Need.UNDECIDED, "d": Need.URGENT, "e": Need.NONE}
+    open_ = {"a": True, "b": True, "c": False, "d": True}
     asked: dict[str, int] = {}
 
     class Asked(Budget):
@@ -233,13 +232,13 @@ def test_of_the_budget_a_row_leaves_to_later_ones_that_need_it_as_much(
 
     run = make_patient(stored, clips, monkeypatch)
     run.budget = Asked()
-    monkeypatch.setattr(gate, "need", lambda _, row: needs[row.variant.name])
-    rows = [make_row(run) for _ in needs]
-    for name, row in zip(needs, rows, strict=True):
+    monkeypatch.setattr(gate, "undecided", lambda _, row: open_[row.variant.name])
+    rows = [make_row(run) for _ in open_]
+    for name, row in zip(open_, rows, strict=True):
         row.variant = replace(BF16, name=name)
     for row in rows:
         gate.decide_speed(run, row)
-    assert asked == {"a-cpu": 3, "b-cpu": 1, "c-cpu": 1, "d-cpu": 0}
+    assert asked == {"a-cpu": 2, "b-cpu": 1, "d-cpu": 0}
 
 
 def test_a_row_that_another_has_measured_for_is_judged_by_what_was_timed_again(
@@ -260,7 +259,7 @@ def test_a_row_that_is_red_in_the_end_hears_all_its_clips(
     stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_slow(stored, clips, monkeypatch)
-    monkeypatch.setattr(gate, "need", lambda *_: Need.NONE)
+    monkeypatch.setattr(gate, "undecided", lambda *_: False)
     monkeypatch.setattr(gate, "judge_speed", lambda *_: Verdict(Word.REGRESSED, "slow"))
     row = listen(run)
     assert len(row.transcripts) == 2
@@ -533,7 +532,7 @@ def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:
 def test_the_reference_is_never_timed_again(stored: Path, clips: Corpus) -> None:
     run = make_run(stored, clips, "new")
     row = make_row(run, FP32)
-    assert not gate.need(run, row)
+    assert not gate.undecided(run, row)
     assert gate.decide_speed(run, row).word is Word.NEW
 
 
@@ -544,16 +543,16 @@ def test_no_time_is_spent_on_a_speed_that_will_not_be_judged(
     row = make_row(run, seconds=0.53)
     noise = (0.8, 1.2, 0.85, 1.15)
     row.pairs = {id: [(ref * noise[n], said)] for n, (id, ((ref, said),)) in enumerate(row.pairs.items())}
-    assert gate.need(run, row)
+    assert gate.undecided(run, row)
     assert row.baseline is not None
     good = row.baseline
     row.baseline = replace(good, speeds=tuple(replace(speed, timed=Timing()) for speed in good.speeds))
-    assert not gate.need(run, row)  # format 1: more pairs do not make its interval narrower
+    assert not gate.undecided(run, row)  # format 1: more pairs do not make its interval narrower
     row.baseline = replace(good, language="de")
-    assert not gate.need(run, row)
+    assert not gate.undecided(run, row)
     row.baseline = good
     row.usage = Usage(900.0, 3, ())
-    assert not gate.need(run, row)
+    assert not gate.undecided(run, row)
 
 
 def test_a_record_of_format_1_is_recorded_anew(stored: Path, clips: Corpus) -> None:

@@ -10,7 +10,6 @@ from lxbench.baselines import ClipRecord, Speed
 from lxbench.score import Counts
 from lxbench.stats import Change, Interval, Shift, Timing
 from lxbench.verdict import Tolerance, Verdict, Word
-from lxbench.verdict_speed import Need
 from tests.samples import CLIP, MODEL, baseline
 
 TOLERANCE = Tolerance()
@@ -48,7 +47,8 @@ def changed(value: float, half: float, strict: float | None = None) -> Change:
         (changed(0.85, 0.03), Word.REGRESSED),
         (changed(0.85, 0.03, 0.20), Word.INCONCLUSIVE),  # of so many rows, one may look like this by chance
         (changed(0.90, 0.03), Word.INCONCLUSIVE),
-        (changed(1.05, 0.25), Word.INCONCLUSIVE),
+        (changed(1.05, 0.25), Word.PASS),  # one in six that it is a loss of so much
+        (changed(1.00, 0.25), Word.INCONCLUSIVE),
         (changed(1.15, 0.03), Word.IMPROVED),
         (changed(1.15, 0.03, 0.20), Word.PASS),
         (changed(1.10, 0.03), Word.PASS),
@@ -62,27 +62,29 @@ def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, wo
 
 
 @pytest.mark.parametrize(
-    ("change", "needed"),
+    ("change", "word"),
     [
-        (changed(0.90, 0.03), Need.URGENT),
-        (changed(0.905, 0.03), Need.URGENT),  # chances are that it is below 0.90
-        (changed(0.91, 0.03), Need.URGENT),  # one in four that it is
-        (changed(0.918, 0.03), Need.UNDECIDED),  # hardly: it will not become red
-        (changed(0.85, 0.03, 0.20), Need.URGENT),
-        (changed(0.85, 0.03), Need.NONE),
-        (changed(1.00, 0.03), Need.NONE),
+        (changed(0.90, 0.03), Word.INCONCLUSIVE),
+        (changed(0.905, 0.03), Word.INCONCLUSIVE),  # chances are that it is below 0.90
+        (changed(0.91, 0.03), Word.INCONCLUSIVE),  # one in four that it is
+        (changed(0.918, 0.03), Word.PASS),  # hardly: it will not become red
+        (changed(0.85, 0.03, 0.20), Word.INCONCLUSIVE),
+        (changed(0.85, 0.03), Word.REGRESSED),
+        (changed(1.00, 0.03), Word.PASS),
     ],
 )
-def test_what_is_undecided_needs_more_timings_and_the_more_the_likelier_a_loss(change: Change, needed: Need) -> None:
-    assert verdict_speed.need(change, 0.10, looks=2) is needed
-    lost = verdict_speed.word_of(change, 0.10) is Word.REGRESSED
-    assert verdict_speed.need(change, 0.10, looks=1) is (Need.URGENT if lost else needed)
+def test_more_timings_are_worth_it_where_a_loss_is_likely_or_was_seen_once(change: Change, word: Word) -> None:
+    assert verdict_speed.word_of(change, 0.10) is word
+    assert verdict_speed.worth_more(change, 0.10, looks=2) is (word is Word.INCONCLUSIVE)
+    assert verdict_speed.worth_more(change, 0.10, looks=1) is (word is not Word.PASS)
 
 
 def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
     then = Interval(2.0, 1.9, 2.1)
     text = "1.80x fp32, baseline 2.00x: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
     assert verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
+    unlikely = verdict_speed.judge_speed(then, changed(0.94, 0.03), tolerance=0.08).text
+    assert unlikely.endswith("-6.0% [-9.0%, -3.0%], tolerated -8.0%: a loss beyond it is unlikely")
     doubtful = verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.09).text
     assert doubtful.endswith(
         "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%, equal runs by 0.0%"

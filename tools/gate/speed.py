@@ -29,7 +29,7 @@ from lxbench.gate import MAX_LOOKS, RECORD_ROUNDS, unsure
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.stats import Change, Interval, effective, mean_ratio, process_spread, timing
 from lxbench.verdict import Tolerance, Word
-from lxbench.verdict_speed import need, speed_change, word_of
+from lxbench.verdict_speed import speed_change, word_of, worth_more
 from tools.gate.shares import Share, said, wilson
 
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
@@ -102,7 +102,7 @@ def _in_a_row(
 
 
 def recorded(first: Recording, again: Sequence[Recording]) -> Recording:
-    """What lxbench stores: all clips once, and block by block again until that is sure, see ``gate.need``."""
+    """What lxbench stores: all clips once, and block by block again until that is sure, see ``gate.undecided``."""
     pairs, processes = {id: list(timed[:1]) for id, timed in first.pairs.items()}, float(first.processes)
     least = (RECORD_ROUNDS[0] - 1) * len(pairs)
     occasions = [len(pairs), 0]
@@ -164,7 +164,7 @@ def ours(seen: Iterable[tuple[Change, int]], by: float, tolerance: float, most: 
         taken = pairs
         moved = slower(changed, by)
         word = word_of(moved, tolerance)
-        if pairs >= most or not need(moved, tolerance, pairs // PAIRED_CLIPS):
+        if pairs >= most or not worth_more(moved, tolerance, pairs // PAIRED_CLIPS):
             break
     return word, taken
 
