@@ -162,14 +162,14 @@ def _blocks(runs: Sequence[Mapping[str, Any]], name: str) -> tuple[list[tuple[fl
     logs = [{id: math.log(ratio) for id, ratio in _timing(run["rows"][name]).ratios.items()} for run in runs]
     own = {id: statistics.fmean(each[id] for each in logs) for id in logs[0]}
     blocks, noise = [], []
-    for start, each in zip(began, logs, strict=True):
-        last = start
+    for run, at, each in zip(runs, began, logs, strict=True):
+        pairs = run["rows"][name]["pairs"]
         for first in range(0, len(each), PAIRED_CLIPS):
             ids = list(each)[first : first + PAIRED_CLIPS]
             left = [each[id] - own[id] for id in ids]
-            blocks.append((last, statistics.fmean(left)))
+            blocks.append((at, statistics.fmean(left)))
             noise.append(statistics.variance(left) / len(left))
-            last += sum(sum(pair) for id in ids for pair in runs[began.index(start)]["rows"][name]["pairs"][id]) / 60
+            at += sum(sum(pair) for id in ids for pair in pairs[id]) / 60
     return blocks, statistics.fmean(noise) * len(runs) / (len(runs) - 1)
 
 
