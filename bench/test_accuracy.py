@@ -14,6 +14,8 @@ from lxbench.verdict import Verdict
 
 def test_accuracy(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
     gate.hear(run, row)
+    if not row.scored:
+        pytest.skip("the model's weights are random: what it says is not scored")
     expect(row, "accuracy", gate.judge_accuracy(run, row))
 
 

@@ -12,7 +12,7 @@ SECONDS = 300.0
 class Budget:
     """Seconds that the rows of a run may share for further timings.
 
-    A row gets its share of what is left, so that those after it have something too; the last one gets all of it.
+    A row gets its share of what is left, so that those after it have something too; the last one may have all of it.
 
     Args:
         seconds: what there is.
@@ -25,18 +25,18 @@ class Budget:
         self._row = ""
         self._began = self._until = 0.0
 
-    def allows(self, row: str, others: int) -> bool:
+    def allows(self, row: str, share: float) -> bool:
         """Whether a row may be timed further; what it takes until ``close`` is counted.
 
         Args:
             row: its id.
-            others: how many rows after it may want some.
+            share: of what is left when it begins, that it may take.
         """
         now = self._clock()
         if self._row != row:
             self.close()
             self._row, self._began = row, now
-            self._until = now + self.left / (1 + others)
+            self._until = now + self.left * share
         return now < self._until
 
     def close(self) -> None:

@@ -29,6 +29,15 @@ _MATMUL = (
     "openvino::",
     "whispercpp::",
     "MatMul8bit",
+    # Kernels of a GPU, and what replays them.
+    "gemm",
+    "gemv",
+    "triton_",
+    "cudaGraphLaunch",
+    "_attention_forward",
+    "_attention_math",
+    "_cslt_sparse_mm",
+    "_sparse_semi_structured",
 )
 
 
@@ -45,6 +54,7 @@ class Census:
         compiled: what torch.compile will run: modules, and the decoding step.
         wrapped: modules whose ``forward`` or ``generate`` was replaced.
         shapes: how many matrices of floats of each shape, such as ``2048x512``.
+        float32: how exact products of float32 are, by torch's setting of the process.
     """
 
     modules: dict[str, int]
@@ -55,6 +65,7 @@ class Census:
     compiled: int
     wrapped: int
     shapes: dict[str, int]
+    float32: str = "highest"
 
     def changes(self, after: Census) -> list[str]:
         """Names of the counts that differ."""
@@ -64,6 +75,8 @@ class Census:
 
 def take(model: Any) -> Census:
     """Count a model."""
+    import torch
+
     modules = list(model.modules())
     dtypes: Counter[str] = Counter()
     zeros, magnitude, size = 0, 0.0, 0
@@ -84,6 +97,7 @@ def take(model: Any) -> Census:
         + (getattr(generation, "compile_config", None) is not None),
         wrapped=sum(not vars(module).keys().isdisjoint({"forward", "generate"}) for module in modules),
         shapes=dict(sorted(Counter(_matrices(model)).items())),
+        float32=torch.get_float32_matmul_precision(),
     )
 
 
@@ -106,18 +120,19 @@ def stored(state: Any) -> Iterator[Any]:
         yield from visit(leaf)
 
 
-def kernels(call: Callable[[], object]) -> dict[str, int]:
+def kernels(call: Callable[[], object], cuda: bool = False) -> dict[str, int]:
     """Run a function under torch.profiler and count its matrix kernels by name and input type.
+
+    Args:
+        call: the function.
+        cuda: whether kernels of a GPU are counted too.
 
     Keys read like ``addmm bfloat16`` or ``quantized::linear_dynamic float32``; compiled graphs appear as
     ``Torch-Compiled Region``.
     """
-    import torch
     from torch.profiler import ProfilerActivity, profile
 
-    activities = [ProfilerActivity.CPU]
-    if torch.cuda.is_available():
-        activities.append(ProfilerActivity.CUDA)
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
     with profile(activities=activities, record_shapes=True) as profiler:
         call()
     found: Counter[str] = Counter()

@@ -82,16 +82,26 @@ def _convert(folder: Path) -> None:
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
-    shutil.copyfile(part1 / "tokenizer.json", folder / "tokenizer.json")
+    for name, content in beside_the_weights().items():
+        if name == "tokenizer.json":
+            shutil.copyfile(part1 / name, folder / name)
+        else:
+            _write_json(folder / name, content)
+
+
+def beside_the_weights() -> dict[str, dict[str, Any]]:
+    """What belongs to the model beside its weights, by file name: configurations and the tokenizer, to be changed."""
+    part1 = _wheel_data(_PARTS[0][0])
+    tokenizer = json.loads((part1 / "tokenizer.json").read_text("utf-8"))
     ids = json.loads((part1 / "config.json").read_text("utf-8"))
-    tokens = {
-        token["content"]: token["id"]
-        for token in json.loads((part1 / "tokenizer.json").read_text("utf-8"))["added_tokens"]
+    tokens = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
+    return {
+        "config.json": dict(_CONFIG),
+        "generation_config.json": _generation_config(ids, tokens),
+        "preprocessor_config.json": dict(_PREPROCESSOR),
+        "tokenizer_config.json": dict(_TOKENIZER),
+        "tokenizer.json": tokenizer,
     }
-    _write_json(folder / "config.json", _CONFIG)
-    _write_json(folder / "generation_config.json", _generation_config(ids, tokens))
-    _write_json(folder / "preprocessor_config.json", _PREPROCESSOR)
-    _write_json(folder / "tokenizer_config.json", _TOKENIZER)
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -23,6 +23,9 @@ MAX_LOOKS = 12
 # against a record, and its error is in each of their intervals. The second time is another occasion.
 RECORD_ROUNDS = (1.5, 3.0)
 RECORD_ERROR = 0.004  # standard error of the ratio, within an occasion
+_RECORDS = {"cpu": "nox -s baselines", "cuda": "nox -s bench-gpu -- --lx-update new,changed"}
+# How much more of the budget goes to a row that looks slower than is tolerated: it is what the gate is for.
+SUSPECTED = 4.0
 AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
 
 
@@ -64,6 +67,8 @@ def hear(run: Run, row: Row) -> None:
     therefore hears the others only where it says something else than its baseline there, or is not what it was.
     """
     run.transcribe_rest(row)
+    if not row.scored:
+        return
     as_recorded = row.against_baseline in AS_RECORDED and not says_otherwise(run, row)
     if row.shortened and not row.measured_as and not as_recorded:
         row.corpus, row.shortened = run.corpus.first(row.variant.clips), False
@@ -118,20 +123,31 @@ def judge_again(run: Run, row: Row) -> dict[str, Verdict]:
 def decide_speed(run: Run, row: Row) -> Verdict:
     """Time a row again while its speed is undecided, as far as the budget goes, and judge it.
 
-    No row is red by one look: what seems to be is timed once more, whatever the budget; so is what is recorded. Of the
-    budget a row has as much as each of the later ones that are undecided too.
+    No row is red by one look: what seems to be is timed once more, whatever the budget; so is what is recorded. The
+    budget is shared with the later ones that are undecided too, see ``_claim``.
     """
     later = run.rows[run.rows.index(row) + 1 :]
-    others: int | None = None
+    share: float | None = None
     while undecided(run, row):
-        if others is None:
-            others = sum(undecided(run, other) for other in later)
+        if share is None:
+            mine = _claim(run, row)
+            share = mine / (mine + sum(_claim(run, other) for other in later))
         unpaid = _is_recorded(run, row) or judge_speed(run, row).word is Word.REGRESSED
-        if not (unpaid or run.budget.allows(row.id, others)):
+        if not (unpaid or run.budget.allows(row.id, share)):
             break
         run.time_again(row)
     run.budget.close()
     return judge_speed(run, row)
+
+
+def _claim(run: Run, row: Row) -> float:
+    """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
+    if not undecided(run, row):
+        return 0.0
+    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    changed = None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
+    slower = changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
+    return SUSPECTED if slower else 1.0
 
 
 def undecided(run: Run, row: Row) -> bool:
@@ -142,6 +158,7 @@ def undecided(run: Run, row: Row) -> bool:
     if (
         row.is_reference
         or row.measured_as
+        or not row.scored
         or not row.timed
         or row.speed_crash
         or row.word is Word.CRASHED
@@ -185,6 +202,9 @@ def judge_speed(run: Run, row: Row) -> Verdict:
             f"torch compiled {row.usage.compilations} more graphs while clips were timed: "
             "an input changed its shape after the warm-up",
         )
+    if not row.scored:
+        ratio = "the reference" if row.ratio is None else f"{row.ratio.value:.2f} times fp32"
+        return Verdict(Word.PASS, f"{ratio}; random weights, nothing is gated")
     if (identity := _judge_identity(run, row)) is not None:
         return identity
     assert row.baseline is not None
@@ -196,7 +216,7 @@ def judge_speed(run: Run, row: Row) -> Verdict:
         return Verdict(
             Word.INCONCLUSIVE,
             f"no speed is stored for this kind of machine, the baseline's differs in {', '.join(differing)}; "
-            "nox -s baselines records it",
+            f"{_RECORDS[row.device]} records it",
         )
     changed = verdict_speed.speed_change(row.timing, then, run.comparisons)
     said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
@@ -240,7 +260,7 @@ def judge_usable(run: Run) -> None:
     """
     for row in run.rows:
         reference = row.counts_of(run.reference_said)
-        if row.complete and reference is not None:
+        if row.complete and row.scored and reference is not None:
             row.usable = None if row.shortened else verdict.usable(row.counts, reference)
             row.against_reference = verdict.word_shift(row.records, row.clip_counts_of(run.reference_said))
 
@@ -266,7 +286,7 @@ def judge_profile(row: Row) -> Verdict:
 def judge_caught(run: Run, row: Row) -> Verdict | None:
     """Whether a row that is declared unusable is still caught; None where fp32 was not heard on its clips."""
     reference = row.counts_of(run.reference_said)
-    if not row.complete or reference is None:
+    if not row.complete or not row.scored or reference is None:
         return None
     text = f"WER {row.counts.wer:.4f}, fp32 {reference.wer:.4f}, margin {verdict.USABLE_MARGIN:.4f}"
     if verdict.usable(row.counts, reference):

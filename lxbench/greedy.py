@@ -37,7 +37,7 @@ def greedy(
         The tokens of each text, the prompt and the end left out.
     """
     end, length = model.generation_config.eos_token_id, text_length(model, texts[0].tolist())
-    suppressed, first = (_places(tokens, known, texts.device) for tokens in (never, [*never, *not_first]))
+    suppressed, first = (places(tokens, known, texts.device) for tokens in (never, [*never, *not_first]))
     chosen: list[torch.Tensor] = []
     ended = torch.zeros(len(texts), dtype=torch.bool, device=texts.device)
     ids, at = texts, 0
@@ -55,7 +55,7 @@ def greedy(
     return [text[: text.index(end)] if end in text else text for text in spelled]
 
 
-def _places(tokens: Sequence[int], known: torch.Tensor | None, device: torch.device) -> torch.Tensor:
+def places(tokens: Sequence[int], known: torch.Tensor | None, device: torch.device) -> torch.Tensor:
     """Where the scores of tokens are."""
     wanted = torch.tensor(sorted(set(tokens)), dtype=torch.long, device=device)
     return wanted if known is None else torch.isin(known, wanted).nonzero().flatten()

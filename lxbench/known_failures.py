@@ -60,4 +60,8 @@ def _found(model: Any) -> Iterator[tuple[str, str]]:
 def _dynamic_int8(*parts: Any) -> bool:
     """Whether a Linear of these modules multiplies int8 by int8, both sides quantized by torchao."""
     weights = (parameter for part in parts for parameter in part.parameters())
-    return any(getattr(weight, "act_quant_kwargs", None) is not None for weight in weights)
+    return any(
+        getattr(weight, "act_quant_kwargs", None) is not None
+        and not getattr(weight, "qdata", weight).is_floating_point()
+        for weight in weights
+    )

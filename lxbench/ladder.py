@@ -43,7 +43,7 @@ class Variant:
         languages: Whisper's codes of those that it can write; empty for all.
         hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
         needs: a package that it does not run without, of the extra ``engines``; empty for none.
-        instructions: that its CPU must have, see ``machine.instructions``; empty for none.
+        instructions: that its CPU must have, or architecture that its GPU must run; see ``machine.instructions``.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
         study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
@@ -83,7 +83,7 @@ def unfit(
         family: architecture of the model.
         language: that is spoken.
         longest: seconds of the longest clip.
-        instructions: that this CPU has.
+        instructions: that this CPU has, or architectures that this GPU runs.
     """
 
     def reason(row: Variant) -> str:
@@ -94,7 +94,7 @@ def unfit(
         if row.needs and importlib.util.find_spec(row.needs) is None:
             return f"needs {row.needs}: pip install 'lxbench[engines]'"
         if row.instructions and row.instructions not in instructions:
-            return f"needs a CPU with {row.instructions}"
+            return f"needs a {'GPU' if row.instructions.startswith('sm_') else 'CPU'} with {row.instructions}"
         if row.hears_s < longest:
             return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
         return ""

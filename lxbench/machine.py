@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from lxbench import gpu
 
 # Instruction sets that decide which kernels run, by their names in /proc/cpuinfo.
 _ISA = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_bf16", "amx_int8", "asimd", "bf16")
@@ -44,7 +45,7 @@ def describe(threads: int, device: str = "cpu") -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
         "memory_gib": _memory_gib(),
-        **(_gpu() if device == "cuda" else {"gpu": None, "driver": None}),
+        **(gpu.describe() if device == "cuda" else {"gpu": None, "driver": None}),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": versions(),
@@ -52,9 +53,9 @@ def describe(threads: int, device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def instructions() -> list[str]:
-    """Instruction sets of this CPU that decide which kernels run, by their names in /proc/cpuinfo."""
-    return _isa(_cpuinfo())
+def instructions(device: str = "cpu") -> list[str]:
+    """What decides which kernels run: instruction sets by their names in /proc/cpuinfo, or architectures of a GPU."""
+    return gpu.architectures() if device == "cuda" else _isa(_cpuinfo())
 
 
 def lasting(description: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,17 +102,6 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
-
-
-def _gpu() -> dict[str, str | None]:
-    """Name and driver of the first GPU, from the driver's own tool: the main process does without torch."""
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        said = subprocess.run(query, capture_output=True, text=True, timeout=30, check=True).stdout
-        name, driver = said.splitlines()[0].rsplit(",", 1)
-    except (OSError, subprocess.SubprocessError, IndexError, ValueError):
-        return {"gpu": None, "driver": None}
-    return {"gpu": name.strip(), "driver": driver.strip()}
 
 
 def _memory_gib() -> int | None:

@@ -1,4 +1,4 @@
-"""Load the reference model: ``embedded``, a folder written by ``save_pretrained``, or a hub id.
+"""Load the reference model: ``embedded``, a folder written by ``save_pretrained``, a hub id, or ``shape:`` and a size.
 
 ``resolve`` runs in the main process and imports neither torch nor transformers: it finds the files, checks
 them and takes their fingerprint. ``load`` runs in a worker and returns the model itself.
@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lxbench import embedded, families, kept
+from lxbench import embedded, families, kept, shapes
 from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import ModelError, UsageError
 from lxbench.families import Loaded
@@ -37,6 +37,7 @@ class ModelSource:
         folder: a folder that ``from_pretrained`` reads.
         fingerprint: sha256 over the weights and configuration, hexadecimal.
         family: one of ``families.NAMES``.
+        random: whether its weights are: what it says means nothing, and is neither scored nor gated; see ``shapes``.
     """
 
     spec: str
@@ -44,18 +45,19 @@ class ModelSource:
     folder: Path
     fingerprint: str
     family: str = "whisper"
+    random: bool = False
 
 
 def resolve(spec: str, revision: str = "") -> ModelSource:
     """Find, check and fingerprint the model behind a SPEC.
 
     Args:
-        spec: ``embedded``, a folder, or a hub id.
+        spec: ``embedded``, a folder, a hub id, or ``shape:`` and a size.
         revision: branch, tag or commit of a hub id; empty for its main branch.
 
     Raises:
         ModelError: nothing there, no speech recogniser that is known, damaged weights, or weights in a pickle.
-        UsageError: a revision of something that has none.
+        UsageError: a revision of something that has none, or a size that is not known.
     """
     path = Path(spec)
     on_hub = spec != EMBEDDED and not path.exists() and _HUB.fullmatch(spec) is not None
@@ -67,6 +69,10 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
         )
     if spec == EMBEDDED:
         return ModelSource(spec, embedded.NAME, embedded.restore(), embedded.SHA256)
+    if spec.startswith(shapes.PREFIX):
+        folder = shapes.restore(spec)
+        name = spec.replace(":", "-")
+        return ModelSource(spec, name, folder, kept.sha256(folder / "config.json"), random=True)
     folder = _download(spec, revision) if on_hub else path
     name = re.sub(r"[^a-z0-9.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
     return ModelSource(spec, name, folder, _check_folder(folder, spec), _kind(folder))

@@ -19,6 +19,8 @@ _KNOWN = re.compile(
             r"Failed to load CPU gemm_4bit_forward from kernels-community",  # an optional kernel from the hub
             r"Passing `generation_config` together with generation-related arguments",  # Whisper's generate, of itself
             r"To copy construct from a tensor, it is recommended to use sourceTensor",  # Inductor's own lowering
+            r"TensorFloat32 tensor cores .* available but not enabled",  # fp32 is float32 here, see serve
+            r"The PyTorch API of SparseSemiStructuredTensor is in prototype stage",
             r"`torch\.jit\.script(_method)?` is deprecated",  # torch, of its own modules
         )
     )

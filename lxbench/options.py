@@ -18,7 +18,8 @@ def declare(parser: pytest.Parser) -> None:
         "--lx-model",
         default=models.EMBEDDED,
         metavar="SPEC",
-        help="'embedded' (whisper-base), a folder with config.json, or a hub id (default: embedded)",
+        help="'embedded' (whisper-base), a folder with config.json, a hub id, or shape:large-v3 and other sizes with "
+        "random weights (default: embedded)",
     )
     add(
         "--lx-corpus",

@@ -142,7 +142,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)
-        able = machine.instructions()
+        able = machine.instructions(chosen.device)
         unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest, able)
         reasons = {row_id(variant, chosen.device): variant.elsewhere for variant in unfit}
         ids, out = _without(session, benches, reasons)

@@ -24,6 +24,9 @@ _MODULES = (
     "lxbench.variants",
 )
 
+# Workers of a GPU are spawned. torchao looks what a GPU can do, which begins CUDA, and CUDA does not survive a fork.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 noise.listen()
 _nowhere = os.open(os.devnull, os.O_WRONLY)
 for _stream in (1, 2):

@@ -9,7 +9,8 @@ memory.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,12 +18,15 @@ _GFLOP, _MIB = 1e9, 2**20
 # Products in integers; where weights alone are, they are turned back into floats first.
 _INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
 _FLOATS = ("bfloat16", "float16", "float32")
+_TF32 = ("tf32", "s1688gemm")  # as cuBLAS and CUTLASS call it
 # What is read once a clip, or one row of which is read a token.
 _NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", ".kv")
-# Of the products that are measured: up to about that of a large Whisper's feed-forward.
-_SIZES = ((32, 512, 512), (256, 512, 2048), (1024, 2048, 2048))
+# The products that are measured: up to about that of a large Whisper's feed-forward; on a GPU, up to what fills it.
+_SMALL = ((32, 512, 512), (256, 512, 2048), (1024, 2048, 2048))
+_SIZES = {"cpu": _SMALL, "cuda": (*_SMALL, (4096, 4096, 4096), (8192, 8192, 8192))}
+_MEASURED = {"cpu": ("float32", "bfloat16", "int8"), "cuda": (*_FLOATS, "tf32", "int8")}
 _LONG_S = 0.01
-_READ_BYTES = 2**28  # more than caches hold
+_READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # more than caches hold, and long beside the time of a launch
 
 
 @dataclass(frozen=True)
@@ -113,6 +117,8 @@ def product_types(kernels: Mapping[str, int]) -> list[str]:
     seen = [kernel.split() for kernel in kernels if "mm" in kernel.split()[0]]
     # A matrix product has inputs of one type; an addmm of several has an integer among them, and is counted above.
     floats = [name for name in reversed(_FLOATS) if any(name in types for _, *types in seen)]
+    if any(part in kernel for kernel in kernels for part in _TF32):
+        floats = ["tf32" if name == "float32" else name for name in floats]
     return ["int8"] * integer + (floats or ["float32"] * (not integer))
 
 
@@ -137,15 +143,16 @@ def peaks(device: str) -> dict[str, float]:
 
     found = {}
     with torch.inference_mode():
-        for name in (*(_FLOATS if device == "cuda" else ("float32", "bfloat16")), "int8"):
-            for size in _SIZES:  # The larger the nearer to the limit, where that does not take long.
+        for name in _MEASURED[device]:
+            for size in _SIZES[device]:  # The larger the nearer to the limit, where that does not take long.
                 rows, inner, columns = size
-                seconds = fastest(_product(name, size, device))
+                with _exactness("high" if name == "tf32" else "highest"):
+                    seconds = fastest(_product(name, size, device))
                 found[name] = 2.0 * rows * inner * columns / _GFLOP / seconds
                 if seconds > _LONG_S:
                     break
-        values = torch.ones(_READ_BYTES // 4, device=device)
-        return {**found, "read": _READ_BYTES / _GFLOP / fastest(values.sum)}
+        values = torch.ones(_READ_BYTES[device] // 4, device=device)
+        return {**found, "read": _READ_BYTES[device] / _GFLOP / fastest(values.sum)}
 
 
 def _product(type: str, size: tuple[int, int, int], device: str) -> Callable[[], object]:
@@ -157,16 +164,30 @@ def _product(type: str, size: tuple[int, int, int], device: str) -> Callable[[],
     rows, inner, columns = size
     if type == "int8" and device == "cuda":
         left, right = (
-            torch.ones(shape, dtype=torch.int8, device=device) for shape in ((rows, inner), (inner, columns))
+            torch.randint(-127, 127, shape, dtype=torch.int8, device=device)
+            for shape in ((rows, inner), (columns, inner))
         )
-        return lambda: torch._int_mm(left, right)
+        return lambda: torch._int_mm(left, right.T)
     layer: Any = torch.nn.Sequential(torch.nn.Linear(inner, columns))
     inputs = torch.randn(rows, inner, device=device)
     if type == "int8":
         layer = quantize_dynamic(layer)
     else:
-        layer, inputs = layer.to(device, getattr(torch, type)), inputs.to(getattr(torch, type))
+        dtype = torch.float32 if type == "tf32" else getattr(torch, type)
+        layer, inputs = layer.to(device, dtype), inputs.to(dtype)
     return lambda: layer(inputs)
+
+
+@contextmanager
+def _exactness(wanted: str) -> Iterator[None]:
+    import torch
+
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(wanted)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 @dataclass(frozen=True)

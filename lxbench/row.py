@@ -11,6 +11,7 @@ from lxbench.baselines import Baseline, ClipRecord
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
+from lxbench.gpu import State
 from lxbench.ladder import Variant
 from lxbench.profile import Profile
 from lxbench.score import Counts, Normalizer
@@ -30,6 +31,8 @@ _MEASURED = (
     "occasions",
     "timed",
     "disturbance",
+    "gpu",
+    "driver_mib",
     "usage",
     "profiles",
     "shortened",
@@ -48,6 +51,7 @@ class Row:
 
     Attributes:
         corpus: the clips of this row: all of the run's, or the first so many.
+        scored: whether what it says means anything; not that of random weights, see ``shapes``.
         is_reference: whether this is fp32, which the others are held against.
         report: how it was built; None where that failed.
         crash: why it died; empty where it did not.
@@ -58,6 +62,8 @@ class Row:
         occasions: how many pairs are of each occasion, see ``Pairing``.
         timed: whether every clip was timed.
         disturbance: what else the machine did while the row was timed.
+        gpu: its clocks and what throttled it while the row was timed, what was on it afterwards; None on a CPU.
+        driver_mib: memory that the driver counts for the row's process, libraries and all; None where it is not known.
         usage: memory, compilations and warnings of the worker while it transcribed; None where it did not finish.
         profiles: of ``encoder`` and ``decoder``, where asked for.
         throughput: what it did in batches, where asked for.
@@ -76,6 +82,7 @@ class Row:
     is_reference: bool
     corpus: Corpus
     normalizer: Normalizer
+    scored: bool = True
     report: BuildReport | None = None
     crash: str = ""
     speed_crash: str = ""
@@ -85,6 +92,8 @@ class Row:
     occasions: list[int] = field(default_factory=list)
     timed: bool = False
     disturbance: Disturbance | None = None
+    gpu: State | None = None
+    driver_mib: float | None = None
     usage: Usage | None = None
     profiles: dict[str, Profile] = field(default_factory=dict)
     throughput: Throughput | None = None
@@ -150,7 +159,8 @@ class Row:
         return {
             "encoder_gflop": sum(work.encoder_gflop(each.positions) for each in said) / len(said),
             "token_mib": sum(work.token_mib(each.positions) for each in said) / len(said),
-            "passes": sum(each.tokens + 1 for each in said) / len(said),  # The last one ends the text.
+            # The last one ends the text, unless that is cut off.
+            "passes": sum(each.tokens + self.scored for each in said) / len(said),
             "products": roofline.product_types(self.report.kernels),
         }
 

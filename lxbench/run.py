@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lxbench import baselines, disturbance, score, throughput
+from lxbench import baselines, disturbance, gpu, score, throughput
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
 from lxbench.corpus import Clip, Corpus
@@ -112,7 +114,8 @@ class Run:
         A row of the same steps as one that this run has measured takes that measurement over.
         """
         corpus = self.corpus.first(variant.clips)
-        row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, self.normalizer)
+        scored = not self.source.random
+        row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, self.normalizer, scored)
         twin = next((other for other in self.rows if other.complete and _same_work(row, other)), None)
         self.rows.append(row)
         try:
@@ -167,13 +170,14 @@ class Run:
             if reference is not None:
                 self._ready(reference, row_id(self.ladder[0], row.device))
             before = disturbance.snapshot(self._pids(row))
-            pedantic(
-                pairing.target,
-                setup=pairing.setup,
-                teardown=pairing.teardown,
-                rounds=len(row.corpus.clips),
-                iterations=1,
-            )
+            with self._watched_gpu(row):
+                pedantic(
+                    pairing.target,
+                    setup=pairing.setup,
+                    teardown=pairing.teardown,
+                    rounds=len(row.corpus.clips),
+                    iterations=1,
+                )
             row.usage = self._usage(row)
             row.timed = True
             row.disturbance = disturbance.between(before, disturbance.snapshot(self._pids(row)))
@@ -258,6 +262,23 @@ class Run:
         return [
             each.pid for each in (self._workers[row.id], self._reference) if each is not None and each.pid is not None
         ]
+
+    @contextmanager
+    def _watched_gpu(self, row: Row) -> Iterator[None]:
+        """Ask the driver of a GPU how it is while it works, and what is on it when it has."""
+        if row.device != "cuda":
+            yield
+            return
+        with ThreadPoolExecutor(1) as pool:
+            during = pool.submit(gpu.state)
+            yield
+            after = gpu.state()
+            row.gpu = replace(during.result(), used_mib=after.used_mib, processes=after.processes)
+        row.driver_mib = after.processes.get(self._workers[row.id].pid or 0)
+        ours = {worker.pid for worker in self._every_worker if worker.pid is not None}
+        if strangers := after.others(ours):
+            told = ", ".join(f"process {pid} ({mib:.0f} MiB)" for pid, mib in strangers.items())
+            self.notes.append(f"while {row.id} was timed, others were on the GPU: {told}")
 
     @contextmanager
     def _crash_of_either_kept(self, row: Row) -> Iterator[None]:

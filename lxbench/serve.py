@@ -75,6 +75,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     import torch
 
     torch.set_num_threads(job.threads)
+    torch.backends.cudnn.allow_tf32 = False  # fp32 is float32 throughout, see ``steps.precision.allow_tf32``.
     variant = ladder.find(ladder.load(job.variants), job.variant)
     with calibration.clips(job.calibration, job.language):
         loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))

@@ -60,30 +60,54 @@ def transcribe_batch(loaded: Loaded, audio: Sequence[NDArray[np.float32]], langu
 
     family, device = loaded.family, loaded.model.device
     synchronize(device)
-    marks = [time.perf_counter()]
-
-    def mark() -> None:
-        synchronize(device)
-        marks.append(time.perf_counter())
-
+    start = time.perf_counter()
+    marks = _Marks(device)
     with torch.inference_mode():
+        marks.set()
         features = family.extract(loaded, audio)
-        mark()
+        marks.set()
         hidden = family.encode(loaded, features)
-        mark()
+        marks.set()
         texts = family.decode(loaded, hidden, language)
-        mark()
+        marks.set()
     spelled = [loaded.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in texts]
-    marks.append(time.perf_counter())
+    synchronize(device)
+    seconds = time.perf_counter() - start
     special = set(loaded.tokenizer.all_special_ids)
     share = 1 / len(audio)
-    parts = {name: share * (end - start) for name, (start, end) in zip(PARTS, pairwise(marks), strict=True)}
+    between = marks.seconds()
+    between.append(max(0.0, seconds - sum(between)))
+    parts = {name: share * part for name, part in zip(PARTS, between, strict=True)}
     states = getattr(hidden, "last_hidden_state", None)
     positions = 0 if states is None else states.shape[1]
     return [
-        Transcript(text, sum(id not in special for id in ids), share * (marks[-1] - marks[0]), parts, positions)
+        Transcript(text, sum(id not in special for id in ids), share * seconds, parts, positions)
         for text, ids in zip(spelled, texts, strict=True)
     ]
+
+
+class _Marks:
+    """Moments between the parts: of the host's clock, or events of a CUDA device, which then need not be waited for."""
+
+    def __init__(self, device: Any) -> None:
+        self._device, self._marks = device, list[Any]()
+
+    def set(self) -> None:
+        """The next part begins."""
+        if self._device.type != "cuda":
+            self._marks.append(time.perf_counter())
+            return
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        self._marks.append(event)
+
+    def seconds(self) -> list[float]:
+        """How long the parts took; of a CUDA device that is done."""
+        if self._device.type != "cuda":
+            return [end - start for start, end in pairwise(self._marks)]
+        return [start.elapsed_time(end) / 1000 for start, end in pairwise(self._marks)]
 
 
 def synchronize(device: Any) -> None:

@@ -115,8 +115,14 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
     A row that names fewer itself is recorded over these.
 
     Raises:
-        UsageError: ``--lx-clips`` would shrink a stored baseline.
+        UsageError: ``--lx-clips`` would shrink a stored baseline, or the model's weights are random.
     """
+    if run.settings.update and run.source.random:
+        raise UsageError(
+            f"--lx-update with model {run.source.spec}, whose weights are random",
+            expected="a model that says something; of a shape, rows are compared with fp32 in one run",
+            command=f"nox -s bench-gpu -- --lx-model {run.source.spec}",
+        )
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:

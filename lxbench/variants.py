@@ -3,22 +3,28 @@
 import math
 
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
+from lxbench.steps.attention import attention
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
 from lxbench.steps.once import once
-from lxbench.steps.plain import merge_padding, plain_decoding
-from lxbench.steps.precision import autocast, cast
+from lxbench.steps.plain import graph_decoding, graph_encoder, merge_padding, plain_decoding
+from lxbench.steps.precision import allow_tf32, autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import (
     bitsandbytes_int8,
     bitsandbytes_nf4,
+    int8_weights,
     quantize_dynamic,
     quantize_linears,
     quantize_static,
     torchao_a8w4,
     torchao_a8w8,
+    torchao_fp8,
+    torchao_w4,
+    torchao_w8,
 )
+from lxbench.steps.sparse import sparse_2_4
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.verdict import Tolerance
 
@@ -26,6 +32,7 @@ from lxbench.verdict import Tolerance
 NOISE = Tolerance(wer=math.inf, cer=math.inf, speed=1.0)
 DYNAMIC = "quantized::linear_dynamic float32"
 CPU_ALONE = "its kernels are for CPUs"
+GPU_ALONE = "its kernels are for GPUs"
 ENGINE = "its engine runs on the CPU here"
 # One step in several rows: rows with the very same steps are measured once.
 PRUNE = prune_magnitude(0.81)
@@ -39,11 +46,29 @@ MERGED = (plain_decoding, merge_padding(64))
 # The same for kernels that are made for the very number of positions, as those in bfloat16 are.
 ROUNDED = (plain_decoding, merge_padding(64, multiple=32))
 BF16 = "avx512_bf16"
+FP8 = "sm_89"
 INT8 = quantize_linears("model.decoder.*", "proj_out", "model.encoder.*.fc1")
 
 VARIANTS = ladder(
     Variant("fp32", ALL, (), "the model as loaded", runs="addmm float32"),
     # Precision and compilation: the same numbers, or shorter ones.
+    Variant(
+        "tf32",
+        CUDA,
+        (allow_tf32,),
+        "float32 rounded to 10 bits of mantissa in products",
+        runs="*tf32*",  # in the name of cuBLAS's kernels
+        elsewhere=GPU_ALONE,
+        instructions="sm_80",
+    ),
+    Variant(
+        "fp16",
+        CUDA,
+        (cast("float16"),),
+        "weights and activations in float16",
+        runs="addmm float16",
+        elsewhere=GPU_ALONE,
+    ),
     Variant("bf16", ALL, (cast("bfloat16"),), "weights and activations in bfloat16", runs="addmm bfloat16"),
     Variant("autocast", ALL, (autocast("bfloat16"),), "matrix products in bfloat16", runs="addmm bfloat16"),
     Variant(
@@ -53,6 +78,22 @@ VARIANTS = ladder(
         "matrix products in float16",
         runs="addmm float16",
         elsewhere="float16 autocast is for GPUs",
+    ),
+    # Which kernel computes attention: fp16 takes what torch thinks fastest.
+    *(
+        Variant(
+            f"fp16-{backend}",
+            CUDA,
+            (cast("float16"), attention(backend)),
+            f"attention by the kernel that torch calls {backend}",
+            runs=kernel,
+            elsewhere=GPU_ALONE,
+        )
+        for backend, kernel in (
+            ("flash", "*_flash_attention_forward*"),
+            ("efficient", "*_efficient_attention_forward*"),
+            ("math", "*_attention_math*"),
+        )
     ),
     Variant(
         "compile",
@@ -84,6 +125,25 @@ VARIANTS = ladder(
         runs="Torch-Compiled Region",
         # Two processes of this row are 5 % apart, those of other rows 1 %: what nox -s calibrate proposes.
         tolerance=Tolerance(speed=0.20),
+    ),
+    Variant("ao-w8", CUDA, (torchao_w8,), "torchao int8 weights", runs="*mm *", elsewhere=GPU_ALONE),
+    Variant(
+        "ao-w4",
+        CUDA,
+        (cast("bfloat16"), torchao_w4),
+        "torchao int4 weights, products in bfloat16",
+        runs="*int4pack_mm*",
+        elsewhere=GPU_ALONE,
+        instructions="sm_80",
+    ),
+    Variant(
+        "ao-fp8",
+        CUDA,
+        (cast("bfloat16"), torchao_fp8),
+        "torchao float8 weights and activations",
+        runs="*_scaled_mm*",
+        elsewhere=GPU_ALONE,
+        instructions=FP8,
     ),
     # Pruning by masks: how much may go before the words do. The sweep over shares is in the study alone.
     *(
@@ -174,6 +234,17 @@ VARIANTS = ladder(
         languages=WRITTEN_IN_IT,
         hears_s=HEARS_S,
     ),
+    Variant(
+        "sparse-2-4",
+        CUDA,
+        (cast("float16"), sparse_2_4("model.encoder.*")),
+        "two of four neighbours kept in the encoder, nothing trained",
+        runs="*sparse*",
+        elsewhere=GPU_ALONE,
+        instructions="sm_80",
+        unusable=True,
+        tolerance=NOISE,
+    ),
     # Several times faster: what is computed for nothing goes first, then numbers get shorter.
     Variant("plain", ALL, (plain_decoding,), "a plain greedy loop for generate", runs="addmm float32"),
     Variant(
@@ -205,6 +276,51 @@ VARIANTS = ladder(
         elsewhere=CPU_ALONE,
         languages=WRITTEN_IN_IT,
         instructions=BF16,
+    ),
+    Variant(
+        "graphs",
+        CUDA,
+        (plain_decoding, graph_encoder, graph_decoding(fused=True)),
+        "the plain loop and the encoder as CUDA graphs, a decoding step in kernels of our own",
+        runs="cudaGraphLaunch",
+        elsewhere=GPU_ALONE,
+    ),
+    Variant(
+        "graphs-fp16",
+        CUDA,
+        (cast("float16"), plain_decoding, graph_encoder, graph_decoding()),
+        "the same in float16, in the libraries' kernels",
+        runs="cudaGraphLaunch",
+        elsewhere=GPU_ALONE,
+    ),
+    Variant(
+        "fast-fp16",
+        CUDA,
+        (CYRILLIC, cast("float16"), plain_decoding, graph_encoder, graph_decoding(fused=True)),
+        "in float16, in kernels of our own, the tokens of Cyrillic text kept",
+        runs="cudaGraphLaunch",
+        elsewhere=GPU_ALONE,
+        languages=WRITTEN_IN_IT,
+        instructions="sm_70",
+    ),
+    Variant(
+        "fast-w8",
+        CUDA,
+        (
+            CYRILLIC,
+            cast("float16"),
+            plain_decoding,
+            int8_weights(
+                *(f"model.decoder.layers.*.{part}" for part in ("attention.*", "cross.[qo]*", "fc?")), "proj_out"
+            ),
+            graph_encoder,
+            graph_decoding(fused=True),
+        ),
+        "and the decoder's weights in int8",
+        runs="cudaGraphLaunch",
+        elsewhere=GPU_ALONE,
+        languages=WRITTEN_IN_IT,
+        instructions="sm_70",
     ),
     # The same model in other engines, converted while it is loaded; nox -s engines.
     *(
@@ -268,5 +384,13 @@ VARIANTS = ladder(
         "pruned, quantized, encoder compiled",
         runs=DYNAMIC,
         elsewhere=CPU_ALONE,
+    ),
+    Variant(
+        "q+p+c-a8w8",
+        CUDA,
+        (PRUNE, torchao_a8w8, compile_encoder),
+        "the same with torchao's Int8A-Int8W",
+        runs="_int_mm *int8",
+        elsewhere=GPU_ALONE,
     ),
 )

@@ -214,8 +214,8 @@ class Worker:
 def _start(job: Job) -> tuple[BaseProcess, Connection]:
     """Start the process of a worker; on the CPU it is forked from a server that has torch in memory, see ``preload``.
 
-    CUDA does not survive a fork once a library has so much as looked for a card, nor do macOS's own libraries: there
-    it is spawned.
+    CUDA does not survive a fork once a library has so much as looked for a card (torchao does when it is imported), nor
+    do macOS's own libraries: there it is spawned.
     """
     if job.device == "cpu" and sys.platform == "linux":
         context = multiprocessing.get_context("forkserver")

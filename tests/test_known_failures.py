@@ -76,6 +76,7 @@ def test_features_still_cannot_be_extracted_under_autocast(loaded: Loaded) -> No
         extract(loaded, [torch.zeros(16_000).numpy()])
 
 
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_still_refuses_int8_products_of_16_rows_or_fewer() -> None:
     rows, weights = (torch.ones(shape, dtype=torch.int8, device="cuda") for shape in ((16, 64), (64, 64)))

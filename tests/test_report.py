@@ -196,7 +196,7 @@ def test_the_run_before_is_compared_and_missing_rows_are_named() -> None:
     assert "0001_x, was on another machine (cpu differ): seconds are not compared" in " ".join(elsewhere.split())
 
 
-def test_a_row_that_the_device_lacks_stands_in_its_place_and_says_why() -> None:
+def test_a_row_that_the_device_lacks_stands_in_its_place_in_a_page_and_under_the_table_in_a_terminal() -> None:
     found = results(
         row("fp32", "PASS", ratio=None),
         row("bf16", "PASS"),
@@ -206,7 +206,7 @@ def test_a_row_that_the_device_lacks_stands_in_its_place_and_says_why() -> None:
     assert [line.cells[0] for line in table.lines(found)] == ["fp32", "ptq-dynamic", "bf16"]
     assert table.lines(found)[1].cells[-1] == "n/a: its kernels are for CPUs"
     told = ending(found, 80)
-    assert re.search(r"^ptq-dynamic .* - +n/a *$", told, re.MULTILINE)
+    assert not re.search(r"^ptq-dynamic ", told, re.MULTILINE)
     assert "n/a ptq-dynamic: its kernels are for CPUs" in told
     assert "**n/a" not in markdown.summary(found)
 
@@ -339,6 +339,16 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     assert "REF: раз ДВА" in text
 
 
+def test_clocks_and_throttling_are_told_under_the_table() -> None:
+    def on(variant: str, sm_mhz: float, throttled: tuple[str, ...] = ()) -> dict[str, Any]:
+        return {**row(variant, "PASS"), "gpu": {"sm_mhz": sm_mhz, "throttled": throttled}}
+
+    told = list(remarks.remarks(results(on("fp32", 1980), on("fp16", 1200, ("power cap", "temperature")))))
+    assert "the GPU's clock was 1200 to 1980 MHz while rows were timed" in told
+    assert "the GPU was throttled while these rows were timed: fp16 (power cap, temperature)" in told
+    assert not [line for line in remarks.remarks(results(row("fp32", "PASS"))) if "GPU" in line]
+
+
 @pytest.mark.parametrize(
     ("rows", "updated", "command"),
     [
@@ -366,8 +376,7 @@ def test_the_next_command_repeats_the_options_of_the_run() -> None:
     red = {**row("bf16", "NEW"), "id": "bf16-cuda"}
     command = advice.next_command(results(red), settings, [])
     assert command == (
-        "nox -s baselines -- --lx-update new -k '[bf16-cuda]' --lx-device cuda --lx-model 'my model' "
-        "--lx-corpus golos --lx-clips 8"
+        "nox -s bench-gpu -- --lx-update new -k '[bf16-cuda]' --lx-model 'my model' --lx-corpus golos --lx-clips 8"
     )
     named = {"audio": "wav", "text": "said"}
     settings = replace(settings, device="cpu", revision="v2", columns=named, normalizer="none", skip_bad=True)

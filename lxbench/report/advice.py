@@ -21,7 +21,7 @@ _ACCEPTS = {
 
 
 _REPEATED = (
-    *("device", "model", "revision", "corpus", "columns", "calibration", "language", "normalizer"),
+    *("model", "revision", "corpus", "columns", "calibration", "language", "normalizer"),
     *("clips", "baselines", "variants"),
 )
 
@@ -63,7 +63,9 @@ def _against_baseline(row: dict[str, Any]) -> Word:
 
 def _baselines(settings: Settings, update: str, names: list[str]) -> str:
     arguments = ["--lx-update", update, "-k", " or ".join(names)]
-    defaults = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
+    # Not by the session that brings a CPU's pinned versions along: a GPU has the torch that is there.
+    session = "bench-gpu" if settings.device == "cuda" else "baselines"
+    defaults = Settings(settings.device, "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
     arguments += ["--lx-study"] if settings.study else []
     for name in _REPEATED:
         value = getattr(settings, name)
@@ -73,7 +75,7 @@ def _baselines(settings: Settings, update: str, names: list[str]) -> str:
         if value != getattr(defaults, name) and not part:
             arguments += [f"--lx-{name}", _spelled(value)]
     arguments += ["--lx-skip-bad"] if settings.skip_bad else []
-    return typed(f"nox -s baselines -- {shlex.join(arguments)}")
+    return typed(f"nox -s {session} -- {shlex.join(arguments)}")
 
 
 def _spelled(value: object) -> str:

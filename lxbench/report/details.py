@@ -49,7 +49,7 @@ def details(results: Results) -> Iterator[tuple[str, ...]]:
                 ", ".join(f"{count / 1e6:.1f} M {dtype}" for dtype, count in after["dtypes"].items() if count >= 5e4)
                 or "-",
                 _zeros(after),
-                f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}",
+                f"{before['size_mib']:.0f} -> {after['size_mib']:.0f}{_on_gpu(row)}",
                 *_tokens(row),
                 _parts(row) or "-",
                 stages(row),
@@ -60,6 +60,11 @@ def _zeros(census: Mapping[str, Any]) -> str:
     """The share of exact zeros, where numbers are torch's at all: those of another engine are not."""
     count = sum(census["dtypes"].values())
     return f"{census['zeros'] / count:.1%}" if count else "-"
+
+
+def _on_gpu(row: Record) -> str:
+    """What the driver counts for a row's process: the allocator's memory, the libraries' and CUDA's own."""
+    return f", {row['driver_mib']:.0f} on the GPU" if row.get("driver_mib") else ""
 
 
 def _tokens(row: Record) -> tuple[str, str]:

@@ -31,6 +31,7 @@ def remarks(results: Results) -> Iterator[str]:
     yield from _said_otherwise(results)
     yield from _disturbed(results)
     yield from _other_state(results)
+    yield from _throttled(results)
     for row in results["rows"]:
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(row["variant"])
@@ -71,6 +72,16 @@ def _disturbed(results: Results) -> Iterator[str]:
                 f"{unit} {min(busy.values()):.1f} to {max(busy.values()):.1f} cores while these rows were timed: "
                 f"{', '.join(busy)}; their seconds are too high"
             )
+
+
+def _throttled(results: Results) -> Iterator[str]:
+    """Say which clocks a GPU had, and what kept them down."""
+    seen = {row["variant"]: row["gpu"] for row in results["rows"] if row.get("gpu")}
+    clocks = [state["sm_mhz"] for state in seen.values() if state["sm_mhz"]]
+    if clocks:
+        yield f"the GPU's clock was {min(clocks):.0f} to {max(clocks):.0f} MHz while rows were timed"
+    if slowed := [f"{name} ({', '.join(state['throttled'])})" for name, state in seen.items() if state["throttled"]]:
+        yield f"the GPU was throttled while these rows were timed: {', '.join(slowed)}"
 
 
 def _other_state(results: Results) -> Iterator[str]:

@@ -71,10 +71,10 @@ def cells(row: Record) -> tuple[str, ...]:
     if row["usable"] is False:
         shown += ", unusable as declared" if row["declared_unusable"] else ", unusable"
     part = "*" if row.get("shortened") else ""  # see ``remarks``
+    rates = [number(row[name], ".3f") + part for name in ("wer", "cer")] if row.get("scored", True) else ["n/a"] * 2
     return (
         row["variant"],
-        number(row["wer"], ".3f") + part,
-        number(row["cer"], ".3f") + part,
+        *rates,
         number(row["seconds"], ".3f"),
         ratio(row),
         number(row["peak_mib"], ".0f"),

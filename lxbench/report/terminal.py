@@ -81,7 +81,7 @@ def _whole(text: str, style: str = "") -> Text:
 
 
 def final_table(results: table.Results, width: int) -> Table:
-    """The contract's row for every variant."""
+    """The contract's row for every variant that this device has; the others are under it, see ``explanations``."""
     grid = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0) if width >= _WIDE else 0, show_edge=False)
     columns = table.columns(results)
     for index, name in enumerate(columns):
@@ -90,10 +90,12 @@ def final_table(results: table.Results, width: int) -> Table:
         grid.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(columns) - 1)
     absent = {row["variant"] for row in results["absent"]}
     for line in table.lines(results):
+        if line.cells[0] in absent:
+            continue
         name, *cells, shown = line.cells
         if width < _WIDE and len(name) > _NAME_WIDTH:  # What would be left for the verdict would break its words.
             name = "-\n".join(name.rsplit("-", 1))
-        grid.add_row(Text(name), *map(Text, cells), Text("n/a" if line.cells[0] in absent else shown, style(line.word)))
+        grid.add_row(Text(name), *map(Text, cells), Text(shown, style(line.word)))
     return grid
 
 

@@ -1,4 +1,4 @@
-"""Inference without what it does not need: a plain loop, joined projections, padding heard coarsely."""
+"""Inference without what it does not need: a plain loop, joined projections, padding heard coarsely, CUDA graphs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,40 @@ def plain_decoding(model: Any) -> Any:
     from lxbench.plain import Decoder
 
     model.model.decoder = Decoder(model.model.decoder)
+    return model
+
+
+def graph_decoding(fused: bool = False) -> Step:
+    """Record the plain loop's prompt and its step as CUDA graphs; see ``lxbench.graphed``.
+
+    Args:
+        fused: whether a step at batch 1 is made of ``lxbench.kernels``.
+    """
+
+    def step(model: Any) -> Any:
+        from lxbench import graphed
+        from lxbench.plain import Decoder
+
+        if type(model.model.decoder) is not Decoder:
+            raise StepError(
+                f"{step.__name__} before plain_decoding: generate's own loop prepares every token on the CPU",
+                expected="plain_decoding, then graph_decoding",
+                command="see fast-fp16 in lxbench/variants.py",
+            )
+        model.model.decoder = graphed.Decoder(model.model.decoder, fused)
+        return model
+
+    step.__name__ = f"graph_decoding({'fused' * fused})"
+    return whisper_only(step)
+
+
+@whisper_only
+def graph_encoder(model: Any) -> Any:
+    """Record the encoder's pass as a CUDA graph: it always sees 30 s of features."""
+    from lxbench import graphed
+
+    encoder = model.model.encoder
+    encoder.forward = graphed.recorded_encoder(encoder.forward)
     return model
 
 

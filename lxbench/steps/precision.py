@@ -1,4 +1,4 @@
-"""Fewer bits per number: casting the model, and autocast."""
+"""Fewer bits per number: casting the model, autocast, and TF32."""
 
 from __future__ import annotations
 
@@ -53,6 +53,19 @@ def _cast_alone(module: Any, dtype: Any) -> None:
         lambda _, given, named: (converted(given, dtype), converted(named, dtype)), with_kwargs=True
     )
     module.register_forward_hook(lambda *called: converted(called[-1], before))
+
+
+def allow_tf32(model: Any) -> Any:
+    """Let matrix products and convolutions of float32 round their inputs to 10 bits of mantissa (Ampere and newer).
+
+    See https://docs.pytorch.org/docs/stable/notes/cuda.html#tf32-on-ampere. It is a setting of the process, not of the
+    model; ``serve`` turns it off for all others, for by default torch lets convolutions have it.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.allow_tf32 = True
+    return model
 
 
 def autocast(dtype: str) -> Step:

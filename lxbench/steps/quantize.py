@@ -147,9 +147,12 @@ def _lowered(graph: Any, example: Any) -> Callable[..., Any]:
 def bitsandbytes_int8(model: Any) -> Any:
     """Store every Linear but ``proj_out`` as int8, with outliers apart (LLM.int8).
 
-    Dettmers et al. 2022, https://arxiv.org/abs/2208.07339. On CUDA the product is in int8; on the CPU bitsandbytes
-    turns the weights back into floats first (``MatMul8bitFp``): smaller, not faster.
+    Dettmers et al. 2022, https://arxiv.org/abs/2208.07339. On CUDA the product is in int8 and all else in float16, as
+    its kernels want it; on the CPU bitsandbytes turns the weights back into floats first (``MatMul8bitFp``): smaller,
+    not faster.
     """
+    if model.device.type == "cuda":
+        model = model.half()
     from bitsandbytes.nn.modules import Int8Params, Linear8bitLt
 
     def convert(linear: Any) -> Any:
@@ -211,6 +214,62 @@ def torchao_a8w8(model: Any) -> Any:
     else:
         quantize_(model, Int8DynamicActivationInt8WeightConfig())
     return model
+
+
+def torchao_w8(model: Any) -> Any:
+    """Int8 weights, per output; turned back into floats for every product (torchao's ``Int8WeightOnlyConfig``)."""
+    from torchao.quantization import Int8WeightOnlyConfig, quantize_
+
+    quantize_(model, Int8WeightOnlyConfig())
+    return model
+
+
+def torchao_w4(model: Any) -> Any:
+    """Int4 weights in groups of 64, packed for tensor cores; products in bfloat16, so cast the model first (CUDA).
+
+    torchao's ``Int4WeightOnlyConfig`` in the layout that torch's own kernel reads. ``proj_out`` is left alone, as in
+    ``torchao_a8w4``.
+    """
+    from torchao.quantization import Int4WeightOnlyConfig, quantize_
+
+    quantize_(model.model, Int4WeightOnlyConfig(group_size=64, int4_packing_format="tile_packed_to_4d"))
+    return model
+
+
+def torchao_fp8(model: Any) -> Any:
+    """Weights and activations in float8 (e4m3), a scale per row; cast the model to bfloat16 first (Ada, Hopper, newer).
+
+    torchao's ``Float8DynamicActivationFloat8WeightConfig``; Micikevicius et al. 2022, https://arxiv.org/abs/2209.05433.
+    """
+    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
+
+    quantize_(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
+    return model
+
+
+def int8_weights(*patterns: str) -> Step:
+    """Store some Linears as int8, a scale for every output, for kernels that Inductor writes; see ``lxbench.graphed``.
+
+    Args:
+        patterns: names of Linears, ``*`` for any letters, such as ``model.decoder.*``.
+
+    Raises:
+        StepError: one of them matches none.
+    """
+
+    def step(model: Any) -> Any:
+        import torch
+
+        from lxbench.graphed import Int8Linear
+
+        linears = {name: each for name, each in model.named_modules() if type(each) is torch.nn.Linear}
+        for name in matching(list(linears), patterns, "Linear"):
+            parent, _, child = name.rpartition(".")
+            setattr(model.get_submodule(parent), child, Int8Linear(linears[name]))
+        return model
+
+    step.__name__ = f"int8_weights({', '.join(patterns)})"
+    return step
 
 
 def torchao_a8w4(model: Any) -> Any:

@@ -1,0 +1,292 @@
+"""The kernels of a decoding step at batch 1, in Triton (Tillet et al. 2019, https://doi.org/10.1145/3315508.3329973).
+
+Such a step reads every weight once and does next to nothing with it: what is left to win is to read at full width, and
+never to stop reading. A layer is nine kernels: three products take the normalisation before them along, one the GELU
+behind it, three the residual; attention to what was heard is cut into pieces of it, which are put together in a second
+one, as in Flash-Decoding (https://pytorch.org/blog/flash-decoding/). On Hopper and newer each begins while the one
+before it still works, and has its weights on their way when it ends: "programmatic dependent launch", see NVIDIA's CUDA
+programming guide. Sums are in float32.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import nn
+
+_BLOCK = 64  # positions of the text that a program looks at in one go
+_PIECE = 128  # positions of what was heard that a program looks at, at most
+_NUMBERS = 8192  # of a matrix that a program multiplies: some rows of it
+_WARPS = 4
+
+
+@triton.jit
+def _product(
+    x_at,
+    weight_at,
+    scale_at,
+    bias_at,
+    norm_weight_at,
+    norm_bias_at,
+    residual_at,
+    out_at,
+    rows,
+    epsilon,
+    COLUMNS: tl.constexpr,
+    PADDED: tl.constexpr,
+    ROWS: tl.constexpr,
+    SCALED: tl.constexpr,
+    BIASED: tl.constexpr,
+    NORMED: tl.constexpr,
+    GELU: tl.constexpr,
+    ADDED: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Some rows of a matrix by a vector, with what is before and behind."""
+    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, PADDED)
+    there, inside = row < rows, column < COLUMNS
+    cell = row[:, None].to(tl.int64) * COLUMNS + column[None, :]
+    weight = tl.load(weight_at + cell, mask=there[:, None] & inside[None, :], other=0)
+    if EARLY:  # What is above was there before; what is below is of the kernels before this one.
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    x = tl.load(x_at + column, mask=inside, other=0.0).to(tl.float32)
+    if NORMED:
+        x = tl.where(inside, x - tl.sum(x) / COLUMNS, 0.0)
+        x *= 1 / tl.sqrt(tl.sum(x * x) / COLUMNS + epsilon)
+        x *= tl.load(norm_weight_at + column, mask=inside, other=0.0).to(tl.float32)
+        x += tl.load(norm_bias_at + column, mask=inside, other=0.0).to(tl.float32)
+    result = tl.sum(weight.to(tl.float32) * x[None, :], 1)
+    if SCALED:
+        result *= tl.load(scale_at + row, mask=there).to(tl.float32)
+    if BIASED:
+        result += tl.load(bias_at + row, mask=there).to(tl.float32)
+    if GELU:
+        result = 0.5 * result * (1 + tl.erf(result * 0.7071067811865476))
+    if ADDED:
+        result += tl.load(residual_at + row, mask=there).to(tl.float32)
+    tl.store(out_at + row, result.to(out_at.dtype.element_ty), mask=there)
+
+
+@triton.jit
+def _look_back(
+    qkv_at,
+    keys_at,
+    values_at,
+    place_at,
+    out_at,
+    heads,
+    length,
+    scale,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Attention of a head to the text so far, which the token's own key and value are written to."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    head, place, unit = tl.program_id(0), tl.load(place_at), tl.arange(0, WIDTH)
+    query = tl.load(qkv_at + head * WIDTH + unit).to(tl.float32) * scale
+    key = tl.load(qkv_at + (heads + head) * WIDTH + unit)
+    value = tl.load(qkv_at + (2 * heads + head) * WIDTH + unit)
+    own = head * length * WIDTH
+    tl.store(keys_at + own + place * WIDTH + unit, key)
+    tl.store(values_at + own + place * WIDTH + unit, value)
+    most, weight, seen = tl.sum(query * key.to(tl.float32)), 1.0, value.to(tl.float32)
+    for start in range(0, place, BLOCK):
+        position = start + tl.arange(0, BLOCK)
+        there = position < place
+        cell = own + position[:, None] * WIDTH + unit[None, :]
+        score = tl.sum(tl.load(keys_at + cell, mask=there[:, None], other=0.0).to(tl.float32) * query[None, :], 1)
+        score = tl.where(there, score, -float("inf"))
+        now = tl.maximum(most, tl.max(score))
+        share, kept = tl.exp(score - now), tl.exp(most - now)
+        values = tl.load(values_at + cell, mask=there[:, None], other=0.0).to(tl.float32)
+        seen = seen * kept + tl.sum(share[:, None] * values, 0)
+        weight, most = weight * kept + tl.sum(share), now
+    tl.store(out_at + head * WIDTH + unit, (seen / weight).to(out_at.dtype.element_ty))
+
+
+@triton.jit
+def _look_at_piece(
+    query_at,
+    heard_at,
+    bias_at,
+    seen_at,
+    weights_at,
+    heads,
+    positions,
+    piece,
+    scale,
+    WIDTH: tl.constexpr,
+    BLOCK: tl.constexpr,
+    PIECES: tl.constexpr,
+    BIASED: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Attention of a head to a piece of what was heard: its sum, not divided yet, largest score and weight."""
+    head, part, unit = tl.program_id(0), tl.program_id(1), tl.arange(0, WIDTH)
+    place = tl.arange(0, BLOCK)
+    position = part * piece + place
+    there = (place < piece) & (position < positions)
+    cell = (position[:, None] * 2 * heads + head) * WIDTH + unit[None, :]
+    keys = tl.load(heard_at + cell, mask=there[:, None], other=0.0)
+    values = tl.load(heard_at + heads * WIDTH + cell, mask=there[:, None], other=0.0)
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    query = tl.load(query_at + head * WIDTH + unit).to(tl.float32) * scale
+    score = tl.sum(keys.to(tl.float32) * query[None, :], 1)
+    if BIASED:
+        score += tl.load(bias_at + position, mask=there, other=0.0).to(tl.float32)
+    score = tl.where(there, score, -1e30)
+    most = tl.max(score)
+    share = tl.where(there, tl.exp(score - most), 0.0)
+    own = head * PIECES + part
+    tl.store(seen_at + own * WIDTH + unit, tl.sum(share[:, None] * values.to(tl.float32), 0))
+    tl.store(weights_at + 2 * own, most)
+    tl.store(weights_at + 2 * own + 1, tl.sum(share))
+
+
+@triton.jit
+def _put_together(
+    seen_at,
+    weights_at,
+    out_at,
+    WIDTH: tl.constexpr,
+    PIECES: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """What a head has seen in all pieces."""
+    if EARLY:
+        tl.extra.cuda.gdc_launch_dependents()
+        tl.extra.cuda.gdc_wait()
+    head, part, unit = tl.program_id(0), tl.arange(0, PIECES), tl.arange(0, WIDTH)
+    own = head * PIECES + part
+    most, weight = tl.load(weights_at + 2 * own), tl.load(weights_at + 2 * own + 1)
+    share = tl.exp(most - tl.max(most))
+    seen = tl.load(seen_at + own[:, None] * WIDTH + unit[None, :])
+    whole = tl.sum(seen * share[:, None], 0) / tl.sum(weight * share)
+    tl.store(out_at + head * WIDTH + unit, whole.to(out_at.dtype.element_ty))
+
+
+@functools.cache
+def early(device: torch.device) -> dict[str, Any]:
+    """What a kernel is started with that may begin before the one before it has ended; nothing where none can."""
+    can = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (9, 0)
+    can = can and hasattr(tl.extra.cuda, "gdc_wait")  # since Triton 3.4
+    return {"EARLY": True, "launch_pdl": True} if can else {"EARLY": False}
+
+
+def product(
+    layer: Any,
+    x: torch.Tensor,
+    norm: nn.LayerNorm | None = None,
+    gelu: bool = False,
+    residual: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """A Linear, or one with int8 weights, of one vector.
+
+    Args:
+        layer: ``nn.Linear`` or ``graphed.Int8Linear``.
+        x: shape (1, 1, inputs).
+        norm: what x goes through before.
+        gelu: whether the result goes through it.
+        residual: what is added to the result, shape (1, 1, outputs).
+    """
+    rows, columns = layer.weight.shape
+    out = x.new_empty(1, 1, rows)
+    scale, bias = getattr(layer, "scale", None), layer.bias
+    padded = triton.next_power_of_2(columns)
+    in_one = max(1, _NUMBERS // padded)
+    _product[(triton.cdiv(rows, in_one),)](
+        x,
+        layer.weight,
+        scale,
+        bias,
+        norm.weight if norm is not None else None,
+        norm.bias if norm is not None else None,
+        residual,
+        out,
+        rows,
+        norm.eps if norm is not None else 0.0,
+        COLUMNS=columns,
+        PADDED=padded,
+        ROWS=in_one,
+        SCALED=scale is not None,
+        BIASED=bias is not None,
+        NORMED=norm is not None,
+        GELU=gelu,
+        ADDED=residual is not None,
+        num_warps=_WARPS,
+        **early(x.device),
+    )
+    return out
+
+
+def look_back(qkv: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """Attention to the text so far; the token's own key and value are written to it first.
+
+    Args:
+        qkv: query, key and value of all heads, shape (1, 1, 3 * heads * width).
+        keys: of the text, shape (1, heads, length, width).
+        values: of the text, shape (1, heads, length, width).
+        at: the token's place, shape (1,).
+    """
+    _, heads, length, width = keys.shape
+    out = qkv.new_empty(1, 1, heads * width)
+    _look_back[(heads,)](
+        qkv,
+        keys,
+        values,
+        at,
+        out,
+        heads,
+        length,
+        width**-0.5,
+        WIDTH=width,
+        BLOCK=_BLOCK,
+        num_warps=_WARPS,
+        **early(qkv.device),
+    )
+    return out
+
+
+def look(query: torch.Tensor, heard: torch.Tensor, bias: torch.Tensor | None, heads: int) -> torch.Tensor:
+    """Attention to what was heard.
+
+    Args:
+        query: of all heads, shape (1, 1, heads * width).
+        heard: keys, then values of all heads, shape (1, positions, 2 * heads * width).
+        bias: added to the scores of the positions, shape (1, 1, 1, positions), or None.
+        heads: how many.
+    """
+    positions, width = heard.shape[1], query.shape[-1] // heads
+    pieces = triton.next_power_of_2(triton.cdiv(positions, _PIECE))
+    seen = torch.empty(heads, pieces, width, device=query.device)
+    weights = torch.empty(heads, pieces, 2, device=query.device)
+    out = torch.empty_like(query)
+    _look_at_piece[(heads, pieces)](
+        query,
+        heard,
+        bias,
+        seen,
+        weights,
+        heads,
+        positions,
+        triton.cdiv(positions, pieces),
+        width**-0.5,
+        WIDTH=width,
+        BLOCK=_PIECE,
+        PIECES=pieces,
+        BIASED=bias is not None,
+        num_warps=_WARPS,
+        **early(query.device),
+    )
+    _put_together[(heads,)](seen, weights, out, WIDTH=width, PIECES=pieces, num_warps=1, **early(query.device))
+    return out

@@ -1,0 +1,104 @@
+"""What only a GPU can show: memory that comes back, memory that runs out, clocks, exactness of float32."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lxbench import audio, gpu, models
+from lxbench.serve import Job
+from lxbench.steps.precision import allow_tf32
+from lxbench.transcribe import transcribe
+from lxbench.worker import Worker
+from tests.suite import ROOT, Bench
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+CLIP = sorted((ROOT / "bench" / "corpora" / "ivr-ru").glob("**/*.flac"))[0]
+TOO_LARGE = """
+import torch
+from lxbench.ladder import CUDA, Variant
+from lxbench.steps.precision import cast
+
+def fill(model):
+    model.ballast = torch.empty(2**40, dtype=torch.uint8, device="cuda")
+    return model
+
+VARIANTS = (Variant("too-large", CUDA, (fill,)), Variant("behind-it", CUDA, (cast("float16"),)))
+"""
+
+
+def test_device_memory_is_back_after_a_variant(tmp_path: Path) -> None:
+    folder = models.resolve("shape:small").folder
+    job = Job("fp16", None, folder, "cuda", 2, "ru", CLIP, (), tmp_path / "log")
+    before = gpu.state().used_mib
+    assert before is not None
+    worker = Worker(job, 600, 120)
+    worker.ready(lambda _: None)
+    during = gpu.state()
+    worker.stop()
+    assert during.used_mib is not None
+    assert during.used_mib > before + 400
+    deadline = time.monotonic() + 10
+    while (after := gpu.state().used_mib) is not None and after > before + 8 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert after == pytest.approx(before, abs=8)
+
+
+def test_a_variant_that_does_not_fit_is_crashed_with_figures_and_the_rest_go_on(bench: Bench, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.py"
+    rows.write_text(TOO_LARGE, "utf-8")
+    chosen = ("--lx-variants", rows, "-k", "[too-large or [behind-it")
+    done = bench("--lx-device", "cuda", "--lx-model", "shape:tiny", "--lx-clips", 2, *chosen)
+    assert done.returncode == 1, done.stdout
+    assert "CRASHED" in done.stdout
+    assert "CUDA out of memory. Tried to allocate 1024.00 GiB" in " ".join(done.stdout.split())
+    assert "behind-it" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("behind-it") and "PASS" in line]
+
+
+def test_the_driver_tells_clocks_memory_and_architectures() -> None:
+    torch.ones(2**28, device="cuda").sum().item()
+    state = gpu.state()
+    assert state.sm_mhz is not None
+    assert state.sm_mhz > 100
+    assert state.used_mib is not None
+    assert state.used_mib > 2**10
+    major, minor = torch.cuda.get_device_capability()
+    assert gpu.architectures()[-1] == f"sm_{major}{minor}"
+    assert gpu.describe()["gpu"] == torch.cuda.get_device_name()
+    assert not state.others([os.getpid()])
+
+
+def test_a_clip_takes_as_long_as_its_parts() -> None:
+    loaded = models.load(models.resolve("shape:tiny").folder, "cuda")
+    samples = audio.read_audio(CLIP)
+    transcribe(loaded, samples, "ru")
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    said = transcribe(loaded, samples, "ru")
+    torch.cuda.synchronize()
+    outside = time.perf_counter() - start
+    assert said.seconds == pytest.approx(sum(said.parts.values()), rel=0.02)
+    assert said.seconds == pytest.approx(outside, rel=0.05), "something is still running when the clock stops"
+
+
+def test_tf32_is_less_exact_and_only_where_it_is_asked_for() -> None:
+    left, right = (torch.randn(512, 512, device="cuda", dtype=torch.float64) for _ in range(2))
+
+    def error() -> float:
+        return float((left.float() @ right.float() - left @ right).abs().max())
+
+    exact = error()
+    try:
+        allow_tf32(None)
+        assert error() > 20 * exact
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert error() == exact

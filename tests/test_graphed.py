@@ -1,0 +1,154 @@
+"""The recorded loop says what the plain one says, in every form; kernels are those of torch. Unrecorded here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import gelu, scaled_dot_product_attention
+from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
+
+from lxbench import graphed
+from lxbench.graphed import Int8Linear
+from lxbench.plain import Decoder
+from lxbench.steps.plain import graph_decoding, graph_encoder, plain_decoding
+
+CUDA = torch.cuda.is_available()
+DEVICE = "cuda" if CUDA else "cpu"
+PROMPT, NEVER, NOT_FIRST, END = [3, 4], [7, 11], [20], 20
+
+
+@pytest.fixture(autouse=True)
+def without_gradients() -> Iterator[None]:
+    """Without a GPU Triton's interpreter runs the kernels, on the CPU: see conftest.py."""
+    pytest.importorskip("triton", reason="needs the extra 'kernels'")
+    with torch.no_grad():
+        yield
+
+
+@pytest.fixture
+def small() -> Any:
+    """A Whisper of random weights that says different things to different input, and comes to an end."""
+    torch.manual_seed(2)
+    sizes: dict[str, Any] = {"d_model": 64, "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "vocab_size": 40}
+    sizes |= {f"{part}_{what}": 1 for part in ("encoder", "decoder") for what in ("layers", "attention_heads")}
+    sizes |= {"num_mel_bins": 80, "max_source_positions": 30, "max_target_positions": 12}
+    sizes |= {"pad_token_id": 0, "bos_token_id": END, "eos_token_id": END, "decoder_start_token_id": 3}
+    kind: Any = WhisperForConditionalGeneration
+    model = kind(WhisperConfig(**sizes))
+    for parameter in model.parameters():
+        parameter.data.normal_(0.0, 0.3)
+    model.model.decoder.layers[0].encoder_attn.out_proj.weight.data.mul_(8)
+    model.generation_config = GenerationConfig(eos_token_id=END, max_length=12)
+    return model.to(DEVICE).eval()
+
+
+def said(model: Any, features: torch.Tensor) -> list[list[int]]:
+    heard = model.model.encoder(features, return_dict=True)
+    texts: list[list[int]] = model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST)
+    return texts
+
+
+def inputs(batch: int, seed: int) -> torch.Tensor:
+    return torch.randn(batch, 80, 60, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("fused", [False, True])
+def test_it_says_what_the_plain_loop_says(small: Any, fused: bool, batch: int) -> None:
+    model = plain_decoding(small)
+    clips = [inputs(batch, seed) for seed in range(4)]
+    expected = [said(model, clip) for clip in clips]
+    assert len({str(texts) for texts in expected}) == 4, "the same to every clip: nothing would be tested"
+    model = graph_encoder(graph_decoding(fused)(model))
+    assert [said(model, clip) for clip in clips] == expected
+    assert [said(model, clip) for clip in clips] == expected, "what was said before is left in the cache"
+
+
+def test_a_text_that_never_ends_is_cut_off_where_the_plain_loop_cuts_it(small: Any) -> None:
+    model = plain_decoding(small)
+    heard = model.model.encoder(inputs(1, 0), return_dict=True)
+    never = [*NEVER, END]
+    expected = model.model.decoder.greedy(model, heard, PROMPT, never, NOT_FIRST)
+    assert len(expected[0]) == 12 - len(PROMPT)
+    model = graph_decoding()(model)
+    assert model.model.decoder.greedy(model, heard, PROMPT, never, NOT_FIRST) == expected
+
+
+def test_merged_positions_weigh_what_they_stand_for(small: Any) -> None:
+    model = plain_decoding(small)
+    heard = model.model.encoder(inputs(1, 0), return_dict=True)
+    heard["bias"] = torch.arange(30, device=DEVICE).float().view(1, 1, 1, -1) / 3
+    expected = model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST)
+    for fused in (False, True):
+        model.model.decoder = graphed.Decoder(model.model.decoder, fused)
+        assert model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST) == expected
+
+
+def test_graphs_are_of_a_plain_decoder(small: Any) -> None:
+    with pytest.raises(Exception, match="graph_decoding\\(\\) before plain_decoding"):
+        graph_decoding()(small)
+    assert type(plain_decoding(small).model.decoder) is Decoder
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(51, 64), (384, 384), (90, 1280)])
+@pytest.mark.parametrize("int8", [False, True])
+def test_a_product_is_that_of_torch(rows: int, columns: int, int8: bool) -> None:
+    from lxbench import kernels
+
+    torch.manual_seed(0)
+    x, residual = torch.randn(1, 1, columns, device=DEVICE), torch.randn(1, 1, rows, device=DEVICE)
+    norm = nn.LayerNorm(columns, device=DEVICE)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    layer: nn.Module = nn.Linear(columns, rows, device=DEVICE)
+    layer = Int8Linear(layer) if int8 else layer  # type: ignore[arg-type]
+    torch.testing.assert_close(kernels.product(layer, x), layer(x), atol=2e-5, rtol=2e-5)
+    whole = gelu(layer(norm(x))) + residual
+    torch.testing.assert_close(
+        kernels.product(layer, x, norm=norm, gelu=True, residual=residual), whole, atol=2e-5, rtol=2e-5
+    )
+
+
+def test_attention_to_the_text_is_that_of_torch() -> None:
+    from lxbench import kernels
+
+    heads, length, width = 3, 80, 64
+    keys, values = (torch.zeros(1, heads, length, width, device=DEVICE) for _ in range(2))
+    known: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for place in range(70):
+        qkv = torch.randn(1, 1, 3 * heads * width, device=DEVICE)
+        query, key, value = qkv.view(1, 1, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)
+        known.append((key, value))
+        so_far = [torch.cat(parts, dim=2) for parts in zip(*known, strict=True)]
+        seen = scaled_dot_product_attention(query, so_far[0], so_far[1])
+        found = kernels.look_back(qkv, keys, values, torch.tensor([place], device=DEVICE))
+        torch.testing.assert_close(found, seen.transpose(1, 2).flatten(2), atol=2e-5, rtol=2e-5)
+
+
+@pytest.mark.parametrize("positions", [3, 300, 1500])
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_to_what_was_heard_is_that_of_torch(positions: int, biased: bool) -> None:
+    from lxbench import kernels
+
+    heads, width = 3, 64
+    bias = torch.randn(1, 1, 1, positions, device=DEVICE) if biased else None
+    query = torch.randn(1, 1, heads * width, device=DEVICE)
+    heard = torch.randn(1, positions, 2 * heads * width, device=DEVICE)
+    keys, values = heard.view(1, positions, 2 * heads, width).transpose(1, 2).chunk(2, dim=1)
+    split = query.view(1, 1, heads, width).transpose(1, 2)
+    seen = scaled_dot_product_attention(split, keys, values, attn_mask=bias).transpose(1, 2).flatten(2)
+    torch.testing.assert_close(kernels.look(query, heard, bias, heads), seen, atol=2e-5, rtol=2e-5)
+
+
+def test_int8_weights_are_within_half_a_step_of_what_they_were() -> None:
+    layer = nn.Linear(96, 40)
+    new = Int8Linear(layer)
+    restored = new.weight.float() * new.scale[:, None]
+    assert new.weight.dtype == torch.int8
+    assert bool(((restored - layer.weight).abs() <= new.scale[:, None] / 2 + 1e-7).all())
+    assert SimpleNamespace(**vars(new)).in_features == 96
