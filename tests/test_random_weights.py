@@ -16,6 +16,7 @@ from lxbench.families.whisper import prompt_ids
 from lxbench.steps.plain import plain_decoding
 from lxbench.transcribe import transcribe
 from tests.suite import CORPORA, Bench
+from tools import gpu as look
 
 # Parameters as the hub counts them in the published checkpoints.
 PUBLISHED = {
@@ -106,3 +107,16 @@ def test_nothing_is_recorded(bench: Bench) -> None:
     done = bench("--lx-model", "shape:tiny", "--lx-clips", 3, "-k", "bf16", "--lx-update", "new")
     assert done.returncode == 4
     assert "--lx-update with model shape:tiny, whose weights are random" in done.stderr
+
+
+def test_a_look_at_some_rows_in_one_process(capsys: pytest.CaptureFixture[str]) -> None:
+    look.main(["shape:tiny", "fp32", "plain"])
+    machine, *rows = capsys.readouterr().out.splitlines()
+    assert "float32" in machine
+    assert "read" in machine
+    assert [line.split(":")[0] for line in rows] == ["fp32", "plain"]
+    assert rows[0].startswith("fp32: 1.00 times the first, ")
+    assert all(f"{shapes.TOKENS} tokens" in line and "of memory's speed" in line for line in rows)
+    assert not any("NEVER RAN" in line for line in rows)
+    with pytest.raises(UsageError, match="no variant is called 'nothing'"):
+        look.main(["shape:tiny", "nothing"])

@@ -19,6 +19,7 @@ from typing import Any
 from lxbench import build, calibration, corpus, ladder, machine, models, roofline, settings
 from lxbench.audio import read_audio
 from lxbench.commands import CORPORA
+from lxbench.errors import LxbenchError
 from lxbench.ladder import Variant
 from lxbench.transcribe import Transcript, transcribe
 
@@ -84,4 +85,7 @@ def line(said: Transcript, report: build.BuildReport, limits: dict[str, float], 
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except LxbenchError as error:
+        sys.exit(str(error))
