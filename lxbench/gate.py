@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from lxbench import baselines, machine, verdict, verdict_speed
+from lxbench.baselines import Speed
 from lxbench.corpus import Corpus
 from lxbench.errors import BaselineError
 from lxbench.ladder import Variant
@@ -144,7 +145,7 @@ def _claim(run: Run, row: Row) -> float:
     """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
     if not undecided(run, row):
         return 0.0
-    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    then = _stored_speed(run, row)
     changed = None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
     slower = changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
     return SUSPECTED if slower else 1.0
@@ -170,7 +171,7 @@ def undecided(run: Run, row: Row) -> bool:
     if _is_recorded(run, row):
         least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
         return taken < least or (taken < most and unsure(row.timing))
-    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    then = _stored_speed(run, row)
     if then is None or not then.timed.ratios or _judge_identity(run, row) is not None:
         return False
     changed, looks = verdict_speed.speed_change(row.timing, then, run.comparisons), taken // PAIRED_CLIPS
@@ -179,10 +180,15 @@ def undecided(run: Run, row: Row) -> bool:
     return verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
 
 
+def _stored_speed(run: Run, row: Row) -> Speed | None:
+    """What is stored of a row's speed on this kind of machine."""
+    return row.baseline.speed_on(run.machine) if row.baseline is not None else None
+
+
 def _is_recorded(run: Run, row: Row) -> bool:
     """Whether this run may write how fast a row is."""
     update = run.settings.update & {"new", "changed"}
-    then = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    then = _stored_speed(run, row)
     kept = then is not None and then.timed.reference and "changed" not in update
     return bool(update) and not kept
 
@@ -234,7 +240,7 @@ def judge_seconds(run: Run, row: Row) -> Verdict | None:
     seconds can be told from one, and the change is shown alone.
     """
     then = run.saved.seconds.get(row.id, []) if run.saved is not None else []
-    record = row.baseline.speed_on(run.machine) if row.baseline is not None else None
+    record = _stored_speed(run, row)
     if run.saved is None or not row.timed or record is None or record.spread is None:
         return None
     now = {clip.id: row.transcripts[clip.id].seconds for clip in row.corpus.clips}

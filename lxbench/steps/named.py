@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
 from lxbench.errors import StepError
 
@@ -28,3 +29,11 @@ def matching(known: Iterable[str], patterns: Sequence[str], kind: str) -> list[s
                 command="nox -s bench-cpu -- --lx-describe",
             )
     return [name for name in known if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def linears(model: Any, patterns: Sequence[str]) -> dict[str, Any]:
+    """The Linears of a model, none of another library, whose names match one of some patterns; see ``matching``."""
+    import torch
+
+    known = {name: module for name, module in model.named_modules() if type(module) is torch.nn.Linear}
+    return {name: known[name] for name in matching(known, patterns, "Linear")}

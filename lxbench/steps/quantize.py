@@ -9,7 +9,7 @@ from typing import Any
 
 from lxbench import calibration
 from lxbench.ladder import Step, whisper_only
-from lxbench.steps.named import matching
+from lxbench.steps.named import linears
 from lxbench.steps.once import observe
 
 
@@ -60,8 +60,7 @@ def quantize_linears(*patterns: str) -> Step:
             dtype=torch.qint8, qscheme=torch.per_channel_symmetric, quant_min=-bound - 1, quant_max=bound
         )
         scheme = quantization.QConfig(activation=quantization.default_dynamic_quant_observer, weight=weight)
-        linears = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
-        names = matching(linears, patterns, "Linear")
+        names = list(linears(model, patterns))
         quantize: Any = quantization.quantize_dynamic
         with _without_announcements():
             quantize(model, dict.fromkeys(names, scheme), inplace=True)
@@ -248,7 +247,7 @@ def torchao_fp8(model: Any) -> Any:
 
 
 def int8_weights(*patterns: str) -> Step:
-    """Store some Linears as int8, a scale for every output, for kernels that Inductor writes; see ``lxbench.graphed``.
+    """Store some Linears as int8, a scale for every output, for ``lxbench.kernels``; see ``graphed.Int8Linear``.
 
     Args:
         patterns: names of Linears, ``*`` for any letters, such as ``model.decoder.*``.
@@ -258,14 +257,11 @@ def int8_weights(*patterns: str) -> Step:
     """
 
     def step(model: Any) -> Any:
-        import torch
-
         from lxbench.graphed import Int8Linear
 
-        linears = {name: each for name, each in model.named_modules() if type(each) is torch.nn.Linear}
-        for name in matching(list(linears), patterns, "Linear"):
+        for name, linear in linears(model, patterns).items():
             parent, _, child = name.rpartition(".")
-            setattr(model.get_submodule(parent), child, Int8Linear(linears[name]))
+            setattr(model.get_submodule(parent), child, Int8Linear(linear))
         return model
 
     step.__name__ = f"int8_weights({', '.join(patterns)})"

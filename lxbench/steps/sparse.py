@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lxbench.ladder import Step
-from lxbench.steps.named import matching
+from lxbench.steps.named import linears
 
 
 def sparse_2_4(*patterns: str) -> Step:
@@ -25,10 +25,9 @@ def sparse_2_4(*patterns: str) -> Step:
         import torch
         from torch.sparse import to_sparse_semi_structured
 
-        linears = {name: each for name, each in model.named_modules() if type(each) is torch.nn.Linear}
-        for name in matching(list(linears), patterns, "Linear"):
-            weight = keep_two_of_four(linears[name].weight.data)
-            linears[name].weight = torch.nn.Parameter(to_sparse_semi_structured(weight), requires_grad=False)
+        for linear in linears(model, patterns).values():
+            weight = to_sparse_semi_structured(keep_two_of_four(linear.weight.data))
+            linear.weight = torch.nn.Parameter(weight, requires_grad=False)
         return model
 
     step.__name__ = f"sparse_2_4({', '.join(patterns)})"
