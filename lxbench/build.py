@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class BuildReport:
 
     Attributes:
         seconds: wall time by stage: ``load``, ``steps``, ``warm-up`` (compilation happens in the last two).
+        heard_s: seconds of the warm-up in which clips were transcribed; the rest is compilation and the profiler.
         card: the architecture of the model before the steps, see ``card.lines``.
         steps: per step its name and the counts of the census that it changed.
         loaded: the counts of the model before the steps.
@@ -38,6 +39,7 @@ class BuildReport:
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
+    heard_s: float = 0.0
     card: list[str] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +49,9 @@ class BuildReport:
     kernels: dict[str, int] = field(default_factory=dict)
 
 
-def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], None]) -> tuple[Loaded, BuildReport]:
+def build(
+    variant: Variant, folder: Path, device: str, stage: Callable[[str], None], earlier: BuildReport | None = None
+) -> tuple[Loaded, BuildReport]:
     """Load the model and apply the steps of a variant.
 
     Args:
@@ -55,37 +59,45 @@ def build(variant: Variant, folder: Path, device: str, stage: Callable[[str], No
         folder: the resolved model.
         device: ``cpu`` or ``cuda``.
         stage: told what begins: ``loading``, a step's name.
+        earlier: of another process of this variant: what it has found is not looked for again.
 
     Raises:
         StepError: a step changed nothing, or made what is known to fail.
     """
-    report = BuildReport()
+    report = BuildReport() if earlier is None else replace(earlier, seconds={}, heard_s=0.0)
     with _timed(report, "load"):
         stage("loading")
         loaded = models.load(folder, device)
-    before = census.take(loaded.model)
-    report.card, report.loaded = card.lines(loaded.model), asdict(before)
-    report.work = roofline.count(loaded.model)
+    if earlier is None:
+        before, report.work = _look(loaded.model, None)
+        report.card, report.loaded = card.lines(loaded.model), asdict(before)
     with _timed(report, "steps"):
         for step in variant.steps:
             stage(step_name(step))
             loaded.model = step(loaded.model)
             known_failures.check(loaded.model)
-            after = census.take(loaded.model)
-            report.steps.append({"name": step_name(step), "changed": _require_change(step, before, after)})
-            report.work = roofline.count(loaded.model, report.work)
-            before = after
-    report.census = asdict(before)
+            if earlier is None:
+                after, report.work = _look(loaded.model, report.work)
+                report.steps.append({"name": step_name(step), "changed": _require_change(step, before, after)})
+                before = after
+    if earlier is None:
+        report.census = asdict(before)
     return loaded, report
+
+
+def _look(model: Any, before: Work | None) -> tuple[census.Census, Work | None]:
+    """What a model is made of, and what it has to do, from one state dict."""
+    state = model.state_dict()
+    return census.take(model, state), roofline.count(model, before, state)
 
 
 def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> None:
     """Transcribe one clip and throw away what is said; compilation happens here.
 
-    It runs under the profiler and fills ``report.kernels``. What is compiled, another engine and a GPU need a pass
-    before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass takes as long, and
-    one that never ends need not be heard to its end. A GPU raises its clocks and its libraries choose kernels: there it
-    is heard until that takes no less time any more.
+    It runs under the profiler and fills ``report.kernels``, unless they are known. What is compiled, another engine and
+    a GPU need a pass before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass
+    takes as long, and one that never ends need not be heard to its end. A GPU raises its clocks and its libraries
+    choose kernels: there it is heard until that takes no less time any more.
 
     Args:
         loaded: the built variant.
@@ -93,15 +105,25 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         audio: samples of one clip, float32 at 16 kHz.
         language: Whisper's code of the spoken language.
     """
+    passes: list[float] = []
+
+    def hear() -> float:
+        passes.append(transcribe(loaded, audio, language).seconds)
+        return passes[-1]
+
     with _timed(report, "warm-up"):
         cuda = loaded.model.device.type == "cuda"
         eager = not report.census["compiled"] and report.work is not None and not cuda
         if cuda:
-            settle(lambda: transcribe(loaded, audio, language).seconds)
+            settle(hear)
         elif not eager:
-            transcribe(loaded, audio, language)
+            hear()
         with _brief(loaded) if eager else nullcontext():
-            report.kernels = census.kernels(lambda: transcribe(loaded, audio, language), cuda)
+            if report.kernels:
+                hear()
+            else:
+                report.kernels = census.kernels(hear, cuda)
+    report.heard_s = min(passes) * len(passes)
 
 
 def settle(once: Callable[[], float]) -> list[float]:

@@ -73,19 +73,24 @@ class Census:
         return [name for name in left if left[name] != right[name]]
 
 
-def take(model: Any) -> Census:
-    """Count a model."""
+def take(model: Any, state: Any = None) -> Census:
+    """Count a model.
+
+    Args:
+        model: any ``torch.nn.Module``.
+        state: its state dict, where that was made already: quantized weights are unpacked for it.
+    """
     import torch
 
     modules = list(model.modules())
     dtypes: Counter[str] = Counter()
     zeros, magnitude, size = 0, 0.0, 0
-    for tensor in stored(model.state_dict()):
+    for tensor in stored(model.state_dict() if state is None else state):
         dtypes[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
         size += tensor.untyped_storage().nbytes()
         numbers = tensor.int_repr() if tensor.is_quantized else tensor.detach()
         zeros += numbers.numel() - int(numbers.count_nonzero())
-        magnitude += float(numbers.float().norm(1))
+        magnitude += float(numbers.float().abs().sum())  # several times as fast as its norm
     generation = getattr(model, "generation_config", None)
     return Census(
         modules=dict(sorted(Counter(map(_class_name, modules)).items())),

@@ -1,14 +1,18 @@
 """What workers import, in memory already: on the CPU they are forked from a server that has imported this module.
 
 To import it took half of the time until a row was ready. The server, ``multiprocessing``'s own, computes nothing, holds
-no model and has no second thread, which a fork would lose: a worker begins as one that has just imported the same.
+no model but has loaded one of next to nothing, and has no second thread, which a fork would lose: a worker begins as one
+that has just done the same.
 """
 
 from __future__ import annotations
 
+import gc
 import os
+import tempfile
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 from lxbench import noise
 
@@ -16,7 +20,10 @@ from lxbench import noise
 _MODULES = (
     "scipy.signal",
     "soundfile",
+    "torch._inductor.compile_fx",
     "torch.ao.quantization",
+    "torchao.quantization.pt2e.quantize_pt2e",
+    "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer",
     "transformers.models.whisper.feature_extraction_whisper",
     "transformers.models.whisper.modeling_whisper",
     "transformers.models.whisper.tokenization_whisper",
@@ -32,6 +39,35 @@ _nowhere = os.open(os.devnull, os.O_WRONLY)
 for _stream in (1, 2):
     os.dup2(_nowhere, _stream)  # A worker has its log instead.
 os.close(_nowhere)
+
+
+def _load_once() -> None:
+    """Load a Whisper of next to nothing: transformers makes its tables of names when it loads the first model."""
+    import torch
+    from transformers import WhisperConfig, WhisperForConditionalGeneration
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()  # It has a thread.
+    sizes: tuple[str, ...] = (
+        "d_model",
+        "encoder_layers",
+        "encoder_attention_heads",
+        "encoder_ffn_dim",
+        "max_source_positions",
+    )
+    sizes += ("vocab_size", "decoder_layers", "decoder_attention_heads", "decoder_ffn_dim", "max_target_positions")
+    ids = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
+    least: dict[str, Any] = {**dict.fromkeys(sizes, 4), **dict.fromkeys(ids, 0)}
+    with tempfile.TemporaryDirectory() as folder:
+        WhisperForConditionalGeneration(WhisperConfig(**least)).save_pretrained(folder)
+        WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True)
+
+
 with suppress(Exception):  # A worker imports it again, and says what is wrong.
     for _name in _MODULES:
         import_module(_name)
+    _load_once()
+# A worker that looks for garbage has its own to look through, not what it was born with: an eighth of a second each.
+gc.collect()
+gc.freeze()

@@ -111,13 +111,14 @@ def write_text(path: Path, text: str) -> None:
 def _harness(run: Run, wall_s: float) -> dict[str, float]:
     """Where the wall time went, in seconds and as shares of it.
 
-    ``transcribing``: clips of the run. ``preparing``: what variants do before: their steps, compilation, warm-up.
+    ``transcribing``: clips of the run. ``warming_up``: a clip before them. ``building``: steps and compilation.
     ``loading``: the rest of what workers did: to start, to load a model, to read clips. ``own``: the harness itself.
     """
     parts = {
         "transcribing": run.transcribing,
-        "preparing": run.preparing,
-        "loading": run.waited - run.transcribing - run.preparing,
+        "warming_up": run.warming_up,
+        "building": run.building,
+        "loading": run.waited - run.transcribing - run.warming_up - run.building,
         "own": max(0.0, wall_s - run.waited),
     }
     spent = {"wall_s": round(wall_s, 3)}

@@ -19,7 +19,8 @@ _GFLOP, _MIB = 1e9, 2**20
 _INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
 _FLOATS = ("bfloat16", "float16", "float32")
 _TF32 = ("tf32", "s1688gemm")  # as cuBLAS and CUTLASS call it
-# What is read once a clip, or one row of which is read a token.
+_EVERY_TOKEN = ("model.decoder.", "proj_out.")
+# Of these, what is read once a clip, or one row of which is read a token.
 _NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", ".kv")
 # The products that are measured: up to about that of a large Whisper's feed-forward; on a GPU, up to what fills it.
 _SMALL = ((32, 512, 512), (256, 512, 2048), (1024, 2048, 2048))
@@ -54,18 +55,19 @@ class Work:
         return (self.token_bytes + positions * self.heard_bytes) / _MIB
 
 
-def count(model: Any, before: Work | None = None) -> Work | None:
+def count(model: Any, before: Work | None = None, state: Any = None) -> Work | None:
     """Count a model by its Linears; None for one that runs in another engine.
 
     Args:
         model: a module with ``model.encoder``, ``model.decoder`` and ``proj_out``.
         before: what was counted before the last step: an encoder that was exported has no Linears any more.
+        state: its state dict, where that was made already: quantized weights are unpacked for it.
     """
     import torch
 
     from lxbench import census
 
-    if (output := getattr(model, "proj_out", None)) is None:
+    if not hasattr(model, "proj_out"):
         return None
     encoder, decoder = model.model.encoder, model.model.decoder
     linears = dict(_linears(encoder))
@@ -75,8 +77,9 @@ def count(model: Any, before: Work | None = None) -> Work | None:
     for each in reversed(convolutions):  # Of the first ones, several outputs are one position.
         per_position += 2.0 * stride * each.weight.numel()
         stride *= each.stride[0]
-    stored = {name: tensor for name, tensor in decoder.state_dict().items() if not _is_left_out(name)}
-    bytes_read = sum(tensor.untyped_storage().nbytes() for tensor in census.stored([stored, output.state_dict()]))
+    state = model.state_dict() if state is None else state
+    read = {name: each for name, each in state.items() if name.startswith(_EVERY_TOKEN) and not _is_left_out(name)}
+    bytes_read = sum(tensor.untyped_storage().nbytes() for tensor in census.stored(read))
     bytes_read += sum(getattr(module, "token_bytes", 0) for module in decoder.modules())
     width = next((parameter.element_size() for parameter in decoder.parameters()), 4)
     heard = [sizes for name, sizes in _linears(decoder) if _is_heard(name)]

@@ -92,6 +92,7 @@ class Run:
         self._workers: dict[str, Worker] = {}
         self._pairings: dict[str, Pairing] = {}
         self._every_worker: list[Worker] = []
+        self._reports: dict[str, BuildReport] = {}
 
     @property
     def waited(self) -> float:
@@ -104,12 +105,17 @@ class Run:
         return sum(worker.transcribing for worker in self._every_worker)
 
     @property
-    def preparing(self) -> float:
-        """Seconds of them that steps, compilation and warm-up took."""
-        return sum(worker.preparing for worker in self._every_worker)
+    def warming_up(self) -> float:
+        """Seconds of them in which a clip was transcribed to be warm."""
+        return sum(worker.warming_up for worker in self._every_worker)
+
+    @property
+    def building(self) -> float:
+        """Seconds of them that steps and compilation took."""
+        return sum(worker.building for worker in self._every_worker)
 
     def start(self, variant: Variant) -> Row:
-        """Build a variant, and the reference beside it where speed is measured; a crash is kept in the row.
+        """Build a variant, and start the reference beside it where speed is measured; a crash is kept in the row.
 
         A row of the same steps as one that this run has measured takes that measurement over.
         """
@@ -251,7 +257,8 @@ class Run:
         return variant, reference
 
     def _ready(self, worker: Worker, id: str) -> BuildReport:
-        return worker.ready(lambda text: self.watcher.stage(id, text))
+        report = worker.ready(lambda text: self.watcher.stage(id, text))
+        return self._reports.setdefault(worker.job.variant, report)
 
     def _usage(self, row: Row) -> Usage:
         """What all processes of a row have used and said so far."""
@@ -312,6 +319,7 @@ class Run:
             warm_up=self.corpus.clips[0].path,
             calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
+            earlier=self._reports.get(variant.name),
         )
         worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
         self._every_worker.append(worker)

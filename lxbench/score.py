@@ -9,7 +9,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 from itertools import zip_longest
 
@@ -59,6 +59,7 @@ def total(counts: Iterable[Counts]) -> Counts:
     return sum(counts, Counts())
 
 
+@lru_cache(maxsize=2**14)  # Of a row they are asked for again and again.
 def count(reference: str, hypothesis: str) -> Counts:
     """Count the edits between two texts as they are; normalise first where that is wanted."""
     reference, hypothesis = " ".join(reference.split()), " ".join(hypothesis.split())

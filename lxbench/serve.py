@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
-from lxbench.build import build, warm_up
+from lxbench.build import BuildReport, build, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
 
 
@@ -33,6 +33,7 @@ class Job:
     warm_up: Path
     calibration: tuple[Path, ...]
     log: Path
+    earlier: BuildReport | None = None  # of a process of the same variant
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,14 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     torch.set_num_threads(job.threads)
     torch.backends.cudnn.allow_tf32 = False  # fp32 is float32 throughout, see ``steps.precision.allow_tf32``.
     variant = ladder.find(ladder.load(job.variants), job.variant)
+
+    def stage(text: str) -> None:
+        connection.send(("stage", text))
+
+    connection.recv()  # Wait for leave: two that build and warm up on the same cores at once take many times as long.
     with calibration.clips(job.calibration, job.language):
-        loaded, report = build(variant, job.folder, job.device, lambda text: connection.send(("stage", text)))
-    connection.send(("built", bool(report.census["compiled"])))
-    connection.recv()  # Wait for leave: two workers that warm up at once on the same cores take ten times as long.
+        loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
+    stage("compiling, warming up" if report.census["compiled"] else "warming up")
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     report.origins = _origins()
     _reset_peak(job.device)

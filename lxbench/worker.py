@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -75,9 +76,16 @@ class Worker:
         return self._process.pid
 
     @property
-    def preparing(self) -> float:
-        """Seconds of ``waited`` that the steps of the variant took, its compilation and its warm-up."""
-        return 0.0 if self._report is None else sum(self._report.seconds.values()) - self._report.seconds["load"]
+    def warming_up(self) -> float:
+        """Seconds of ``waited`` in which it transcribed a clip to be warm, compilation left out."""
+        return 0.0 if self._report is None else self._report.heard_s
+
+    @property
+    def building(self) -> float:
+        """Seconds of ``waited`` that the steps of the variant took, its compilation and the look at its kernels."""
+        if self._report is None:
+            return 0.0
+        return self._report.seconds["steps"] + self._report.seconds["warm-up"] - self._report.heard_s
 
     @property
     def crashed(self) -> bool:
@@ -85,7 +93,9 @@ class Worker:
         return self._crashed is not None
 
     def ready(self, stage: Callable[[str], None]) -> BuildReport:
-        """Wait until the variant is built and warm; asked again, answer the same at once.
+        """Have the variant built and warmed up, and wait for it; asked again, answer the same at once.
+
+        Until then its process has imported what it needs, and waits.
 
         Args:
             stage: told what begins.
@@ -93,13 +103,13 @@ class Worker:
         Raises:
             CrashError: it died, hung or raised on the way.
         """
+        if self._report is None:
+            with suppress(OSError):  # It has died: of what is in its answer.
+                self._connection.send(("build", None))
         while self._report is None:
             kind, value = self._answer("building")
             if kind == "stage":
                 stage(value)
-            elif kind == "built":
-                stage("compiling, warming up" if value else "warming up")
-                self._send(("warm up", None))
             else:
                 self._report = value
         return self._report
@@ -211,18 +221,30 @@ class Worker:
         return self._crashed
 
 
+def start_server(device: str) -> None:
+    """Have the server that workers are forked from import what they need, where there is one; it is not waited for."""
+    if _forks(device):
+        with _environment(_ENVIRONMENT):
+            multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
+            forkserver.ensure_running()
+
+
 def _start(job: Job) -> tuple[BaseProcess, Connection]:
-    """Start the process of a worker; on the CPU it is forked from a server that has torch in memory, see ``preload``.
+    """Start the process of a worker, where that can be by a fork from a server that has torch in memory."""
+    if _forks(job.device):
+        start_server(job.device)
+        with suppress(EOFError, ConnectionError):  # The server died of an import; a spawned worker can say of which.
+            return _process(multiprocessing.get_context("forkserver"), job)
+    return _process(multiprocessing.get_context("spawn"), job)
+
+
+def _forks(device: str) -> bool:
+    """Whether workers are forked.
 
     CUDA does not survive a fork once a library has so much as looked for a card (torchao does when it is imported), nor
-    do macOS's own libraries: there it is spawned.
+    do macOS's own libraries: there they are spawned.
     """
-    if job.device == "cpu" and sys.platform == "linux":
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([_PRELOADED])
-        with suppress(EOFError, ConnectionError):  # The server died of an import; a spawned worker can say of which.
-            return _process(context, job)
-    return _process(multiprocessing.get_context("spawn"), job)
+    return device == "cpu" and sys.platform == "linux"
 
 
 def _process(context: Any, job: Job) -> tuple[BaseProcess, Connection]:

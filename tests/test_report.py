@@ -79,7 +79,8 @@ def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
         "harness": {
             "wall_s": 60.0,
             "transcribing_share": 0.91,
-            "preparing_share": 0.056,
+            "warming_up_share": 0.02,
+            "building_share": 0.036,
             "loading_share": 0.03,
             "own_share": 0.004,
         },
@@ -131,11 +132,13 @@ def test_batches_have_a_column_of_their_own_and_say_what_changed(width: int) -> 
 def test_where_the_wall_time_went_is_told_everywhere() -> None:
     found = results(row("fp32", "PASS", ratio=None))
     told = (
-        "60 s in all: 91.0% transcribing, 5.6% the variants' steps, compilation and warm-up, 3.0% loading, "
-        "0.4% the harness itself"
+        "60 s in all: 91.0% transcribing, 2.0% a clip to warm up, 3.6% the variants' steps and compilation, "
+        "3.0% loading, 0.4% the harness itself"
     )
     assert told in " ".join(ending(found, 80).split())
     assert told in markdown.summary(found)
+    found["harness"] = {"wall_s": 60.0, "transcribing_share": 0.9, "preparing_share": 0.1}
+    assert "90.0% transcribing, 10.0% the variants' steps, compilation and warm-up\n" in markdown.summary(found)
     found["harness"] = {"wall_s": 60.0, "workers_s": 59.8, "own_s": 0.2, "own_share": 0.004}  # An earlier version's.
     assert details.wall_time(found) == "60 s in all: 0.4% the harness itself"
 

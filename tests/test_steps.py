@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatchcase
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from lxbench import calibration, census, embedded, machine, models
 from lxbench.audio import read_audio
 from lxbench.build import build, warm_up
 from lxbench.errors import StepError
+from lxbench.families import Loaded
 from lxbench.families.whisper import encode, extract
 from lxbench.ladder import CPU, Variant, find, unfit
 from lxbench.steps.precision import cast
@@ -113,12 +115,16 @@ def test_what_generates_warms_up_briefly(
     name: str, limits: list[int], folder: Path, audio: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr(
-        lxbench.build, "transcribe", lambda loaded, *_: seen.append(loaded.model.generation_config.max_length)
-    )
+
+    def transcribe(loaded: Loaded, *_: object) -> SimpleNamespace:
+        seen.append(loaded.model.generation_config.max_length)
+        return SimpleNamespace(seconds=20.0 if len(seen) < len(limits) else 0.5)
+
+    monkeypatch.setattr(lxbench.build, "transcribe", transcribe)
     loaded, report = build(find(VARIANTS, name), folder, "cpu", lambda _: None)
     warm_up(loaded, report, audio, "ru")
     assert seen == limits
+    assert report.heard_s == 0.5 * len(limits), "what the first pass took longer was compilation"
     assert loaded.model.generation_config.max_length == 448
 
 

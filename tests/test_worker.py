@@ -7,7 +7,9 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,9 +49,11 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
         said.append(worker.transcribe())
     assert said[0].text == said[1].text != ""
     assert said[0].tokens == said[1].tokens > 0
-    assert worker.waited > worker.transcribing + worker.preparing
+    assert worker.waited > worker.transcribing + worker.warming_up + worker.building
     assert worker.transcribing > sum(one.seconds for one in said)
-    assert worker.preparing == report.seconds["steps"] + report.seconds["warm-up"] > 0
+    assert worker.building + worker.warming_up == report.seconds["steps"] + report.seconds["warm-up"]
+    assert worker.building > report.seconds["steps"]
+    assert 0.1 < worker.warming_up < report.seconds["warm-up"]
     assert worker.transcribing == pytest.approx(sum(one.seconds for one in said), abs=0.2)
     # Steady state of a 139 MiB model with torch and transformers in memory, the float32 model forgotten.
     usage = worker.usage()
@@ -138,3 +142,44 @@ def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> 
         return ast.literal_eval(done.stdout.splitlines()[-1])
 
     assert [found(), found()] == [{"cached": 0, "new": 1}, {"cached": 1, "new": 0}]
+
+
+def test_two_that_start_at_once_build_one_after_the_other(tmp_path: Path) -> None:
+    workers = [start(tmp_path / name, name) for name in ("bf16", "fp32")]
+    try:
+        alone = sum(workers[0].ready(lambda _: None).seconds.values())
+        time.sleep(alone)
+        waited = workers[1].waited
+        report = workers[1].ready(lambda _: None)
+        assert workers[1].waited - waited > sum(report.seconds.values())
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+def test_what_a_worker_died_of_before_it_was_to_build_is_told(tmp_path: Path) -> None:
+    worker = start(tmp_path, "no such row")
+    time.sleep(2)
+    with pytest.raises(CrashError, match=r"raised while building: .*no such row"):
+        worker.ready(lambda _: None)
+
+
+def test_a_later_process_of_a_variant_does_not_look_again(tmp_path: Path) -> None:
+    first = start(tmp_path, "fast")
+    try:
+        found = first.ready(lambda _: None)
+        again = Worker(replace(first.job, earlier=found), build_limit_s=120, clip_limit_s=60)
+        try:
+            report = again.ready(lambda _: None)
+            assert replace(report, seconds={}, heard_s=0.0) == replace(found, seconds={}, heard_s=0.0)
+            assert report.kernels
+            assert report.census["compiled"] == 0
+            assert sum(report.seconds.values()) < sum(found.seconds.values())
+            (clip,) = corpus.load("ivr-ru", CORPORA, 1).clips
+            for worker in (first, again):
+                worker.prepare(clip)
+            assert again.transcribe().text == first.transcribe().text
+        finally:
+            again.stop()
+    finally:
+        first.stop()

@@ -144,9 +144,11 @@ def stages(row: Record) -> str:
 def wall_time(results: Results) -> str:
     """How long a run took, and what for."""
     spent = results["harness"]
-    # Runs that were saved before know the last one alone.
+    # Runs that were saved before know some of them.
     parts = {
         "transcribing": "transcribing",
+        "warming_up": "a clip to warm up",
+        "building": "the variants' steps and compilation",
         "preparing": "the variants' steps, compilation and warm-up",
         "loading": "loading",
         "own": "the harness itself",

@@ -6,6 +6,7 @@ Nothing is chosen on clips and nothing is fitted; what is left says what it said
 from __future__ import annotations
 
 import unicodedata
+from functools import cache
 from typing import Any
 
 from lxbench.ladder import Step, whisper_only
@@ -31,7 +32,8 @@ def prune_vocabulary(script: str) -> Step:
         known, special = model.config.vocab_size, min(tokenizer.all_special_ids)
         # What is added after the text's tokens is special: languages, tasks, timestamps.
         pieces = tokenizer.convert_ids_to_tokens(list(range(special)))
-        texts = tokenizer.batch_decode([[id] for id in range(special)])
+        # The backend's own, which has all that 50,000 calls of ``decode`` come to.
+        texts = tokenizer.backend_tokenizer.decode_batch([[id] for id in range(special)], skip_special_tokens=False)
         kept = [id for id in range(special) if len(pieces[id]) == 1 or _spells(texts[id], script)]
         kept += range(special, known)
         pruned.keep_tokens(model, torch.tensor(kept, device=model.device))
@@ -69,11 +71,12 @@ def prune_positions(seconds: int) -> Step:
 
 def _spells(text: str, script: str) -> bool:
     """Whether a token is text of a script, digits, punctuation and spaces, or a single letter of ASCII."""
+    return all(_belongs(letter, script) for letter in text) or (len(text.strip()) == 1 and text.isascii())
 
-    def belongs(letter: str) -> bool:
-        if letter.isalpha():
-            return unicodedata.name(letter, "").startswith(script)
-        # Marks and the punctuation of the East stand above the symbols; U+FFFD is a piece of another letter.
-        return ord(letter) < 0x3000 and not unicodedata.category(letter).startswith("M")
 
-    return all(map(belongs, text)) or (len(text.strip()) == 1 and text.isascii())
+@cache
+def _belongs(letter: str, script: str) -> bool:
+    if letter.isalpha():
+        return unicodedata.name(letter, "").startswith(script)
+    # Marks and the punctuation of the East stand above the symbols; U+FFFD is a piece of another letter.
+    return ord(letter) < 0x3000 and not unicodedata.category(letter).startswith("M")
