@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 SUMS = "sha256.json"
+_DAYS = 60  # that something is kept which nobody reads
 
 # What this process asked for: how much of it was ``cached``, and how much is ``new``.
 origins: Counter[str] = Counter()
@@ -44,7 +48,8 @@ def digest(tensors: Mapping[str, Any], *facts: object) -> str:
 def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
     """Make a folder unless it is there with every file as it was written.
 
-    It is written beside its place and moved there: an interruption leaves no half of it.
+    It is written beside its place and moved there: an interruption leaves no half of it. With what is new there, what
+    was of no use for a long time goes.
 
     Args:
         folder: where it is kept; its name says what it was made of.
@@ -56,6 +61,8 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
     there = intact(folder)
     origins["cached" if there else "new"] += 1
     if there:
+        with suppress(OSError):  # A cache may be read-only.
+            os.utime(folder)
         return True
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -69,7 +76,16 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
+    _forget_unused(folder.parent)
     return False
+
+
+def _forget_unused(kind: Path) -> None:
+    """Delete what was made here, beside something new, and neither made nor read for a long time."""
+    for sums in kind.glob(f"*/{SUMS}"):  # The place may be one that somebody chose: nothing else is touched.
+        with suppress(OSError):  # Another process may be at it too.
+            if time.time() - sums.parent.stat().st_mtime > _DAYS * 86400:
+                shutil.rmtree(sums.parent)
 
 
 def intact(folder: Path) -> bool:

@@ -1,8 +1,8 @@
 """What workers import, in memory already: on the CPU they are forked from a server that has imported this module.
 
 To import it took half of the time until a row was ready. The server, ``multiprocessing``'s own, computes nothing, holds
-no model but has loaded one of next to nothing, and has no second thread, which a fork would lose: a worker begins as one
-that has just done the same.
+no model (it has loaded one of next to nothing) and has no second thread, which a fork would lose: a worker begins as
+one that has just done the same.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class LiveProgress:
         self._task: TaskID | None = None
         self._done = self._total = 0.0
         self._last_line = -_LINE_EVERY_S
-        self._first_clip: float | None = None
+        self._first: tuple[float, float] | None = None  # when a clip was first done, and how much was done then
         self._checking = 0.0
 
     def plan(self, work: Iterable[tuple[str, int]]) -> None:
@@ -74,8 +74,8 @@ class LiveProgress:
 
     def clip(self, row: str, number: int, of: int, text: str) -> None:
         """A clip was transcribed."""
-        self._first_clip = self._first_clip or time.monotonic()
         self._done += self._work.get(row, of) / of
+        self._first = self._first or (time.monotonic(), self._done)
         self._show(f"{row}  clip {number} of {of}", text)
         now = time.monotonic()
         if not self._live and (number == of or now - self._last_line > _LINE_EVERY_S):
@@ -102,8 +102,10 @@ class LiveProgress:
         self._bar.update(self._task, total=self._total, completed=self._done, description=description, said=said)
 
     def _left(self) -> str:
-        elapsed = time.monotonic() - (self._first_clip or 0.0)
-        seconds = max(0, int(elapsed / self._done * (self._total - self._done))) if self._done else 0
+        began, before = self._first or (0.0, self._done)
+        if not (done := self._done - before):
+            return "-:--"
+        seconds = max(0, int((time.monotonic() - began) / done * (self._total - self._done)))
         return f"{seconds // 60}:{seconds % 60:02d}"
 
 

@@ -46,6 +46,7 @@ def record(rounds: int) -> Iterator[dict[str, Any]]:
                 worker._start = lambda job: worker._process(multiprocessing.get_context("spawn"), job)
             else:
                 worker._start = begin
+                multiprocessing.forkserver.ensure_running = servers[kind].ensure_running
                 multiprocessing.forkserver.connect_to_new_process = servers[kind].connect_to_new_process
             started = {}
             for row in ROWS:

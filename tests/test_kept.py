@@ -1,0 +1,44 @@
+"""Folders in the user's cache."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from lxbench import kept
+
+
+def write(folder: Path) -> None:
+    (folder / "file").write_text("made")
+
+
+def age(folder: Path, days: float) -> None:
+    then = time.time() - days * 86400
+    os.utime(folder, (then, then))
+
+
+def test_what_is_damaged_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "kind" / "digest"
+    assert [kept.ensure(folder, write), kept.ensure(folder, write)] == [False, True]
+    (folder / "file").write_text("made by somebody else")
+    assert kept.ensure(folder, write) is False
+    assert (folder / "file").read_text() == "made"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["digest"]
+
+
+def test_what_nobody_reads_goes_when_something_new_comes(tmp_path: Path) -> None:
+    read, unread, recent, strange = (tmp_path / "kind" / name for name in ("read", "unread", "recent", "strange"))
+    other_kind = tmp_path / "other" / "unread"
+    for folder in (read, unread, recent, other_kind):
+        kept.ensure(folder, write)
+    strange.mkdir()
+    (strange / "file").write_text("somebody's own")
+    for folder in (read, unread, strange, other_kind):
+        age(folder, 61)
+    age(recent, 59)
+    assert kept.ensure(read, write) is True
+    assert unread.is_dir(), "nothing is deleted while nothing is made"
+    kept.ensure(tmp_path / "kind" / "new", write)
+    assert sorted(path.name for path in read.parent.iterdir()) == ["new", "read", "recent", "strange"]
+    assert other_kind.is_dir()
