@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import warnings
 from functools import cache
 from typing import Any
@@ -65,10 +66,15 @@ def hush() -> None:
 @cache
 def listen() -> Listener:
     """Listen to this process, from the first call on and before libraries are imported; a fork goes on listening."""
+    from tqdm import tqdm
+
     logging.basicConfig()  # Our handler on the root logger would otherwise be the only one: the log keeps everything.
     listener = Listener()
     # torch and transformers keep their records from the root logger.
     for name in ("", "torch", "transformers"):
         logging.getLogger(name).addHandler(listener)
     warnings.showwarning = listener.show
+    # Its own lock is for bars that processes share, of which there are none: a semaphore that a worker leaves behind
+    # when it is ended, and of which Python warns when the run is over.
+    tqdm.set_lock(threading.RLock())
     return listener

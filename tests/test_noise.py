@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 
 import pytest
 
@@ -34,3 +36,14 @@ def test_everything_else_is_heard_once_in_one_line() -> None:
         listener.emit(record("%d layers were\n not quantized", 3))
     listener.show("odd scales", UserWarning, "file.py", 1)
     assert listener.heard == ["3 layers were not quantized", "UserWarning: odd scales"]
+
+
+@pytest.mark.parametrize(("listen", "left"), [("noise.listen()", False), ("pass", True)])
+def test_a_bar_leaves_no_semaphore_behind_that_python_would_warn_of(listen: str, left: bool) -> None:
+    script = (
+        "import multiprocessing; multiprocessing.set_start_method('spawn'); "  # as workers are told
+        f"from lxbench import noise; {listen}; from tqdm import tqdm; tqdm(total=1).close(); "
+        "from multiprocessing.resource_tracker import _resource_tracker as tracker; print(tracker._fd is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(left)
