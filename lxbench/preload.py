@@ -49,14 +49,8 @@ def _load_once() -> None:
 
     torch.set_num_threads(1)
     logging.disable_progress_bar()  # It has a thread.
-    sizes: tuple[str, ...] = (
-        "d_model",
-        "encoder_layers",
-        "encoder_attention_heads",
-        "encoder_ffn_dim",
-        "max_source_positions",
-    )
-    sizes += ("vocab_size", "decoder_layers", "decoder_attention_heads", "decoder_ffn_dim", "max_target_positions")
+    of_both = [f"{part}_{size}" for part in ("encoder", "decoder") for size in ("layers", "attention_heads", "ffn_dim")]
+    sizes = [*of_both, "d_model", "vocab_size", "max_source_positions", "max_target_positions"]
     ids = ("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id")
     least: dict[str, Any] = {**dict.fromkeys(sizes, 4), **dict.fromkeys(ids, 0)}
     with tempfile.TemporaryDirectory() as folder:

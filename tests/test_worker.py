@@ -183,3 +183,9 @@ def test_a_later_process_of_a_variant_does_not_look_again(tmp_path: Path) -> Non
             again.stop()
     finally:
         first.stop()
+
+
+def test_the_server_loads_a_model_of_next_to_nothing() -> None:
+    # A failure there is kept from a run, which would only be slower.
+    done = subprocess.run([sys.executable, "-c", "from lxbench import preload; preload._load_once()"])
+    assert done.returncode == 0
