@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,14 @@ def digest(tensors: Mapping[str, Any], *facts: object) -> str:
     """
     import torch
 
-    taken = hashlib.sha256(repr(facts).encode())
-    for name, tensor in tensors.items():
-        taken.update(f"{name} {tensor.dtype} {tensor.shape}".encode())
+    def of(tensor: Any) -> str:
         # As bytes: numpy does not know every type.
-        taken.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return hashlib.sha256(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()).hexdigest()
+
+    taken = hashlib.sha256(repr(facts).encode())
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        for (name, tensor), content in zip(tensors.items(), pool.map(of, tensors.values()), strict=True):
+            taken.update(f"{name} {tensor.dtype} {tensor.shape} {content}".encode())
     return taken.hexdigest()[:32]
 
 

@@ -11,6 +11,7 @@ import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lxbench import embedded, families, kept, shapes
 from lxbench.audio import SAMPLE_RATE
@@ -100,6 +101,11 @@ def load(folder: Path, device: str) -> Loaded:
 
     logging.disable_progress_bar()  # Files that are there load in a second.
     return families.find(_kind(folder)).load(folder, device)
+
+
+def tokenizer(folder: Path) -> Any:
+    """The tokenizer of a resolved model; a process reads it once."""
+    return families.find(_kind(folder)).tokenizer(folder)
 
 
 def save(loaded: Loaded, folder: Path) -> None:

@@ -140,7 +140,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         # What is wrong with the model is known at once; a large corpus takes a while to read.
         source = models.resolve(chosen.model, chosen.revision)
         models.check_language(source, chosen.language)
-        worker.start_server(chosen.device)  # It imports what workers need meanwhile.
+        worker.start_server(chosen.device, source.folder)  # It imports what workers need meanwhile.
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)

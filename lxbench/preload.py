@@ -1,8 +1,8 @@
 """What workers import, in memory already: on the CPU they are forked from a server that has imported this module.
 
 To import it took half of the time until a row was ready. The server, ``multiprocessing``'s own, computes nothing, holds
-no model (it has loaded one of next to nothing) and has no second thread, which a fork would lose: a worker begins as
-one that has just done the same.
+no model (it has loaded one of next to nothing, and the tokenizer) and has no second thread, which a fork would lose: a
+worker begins as one that has just done the same.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import tempfile
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from lxbench import noise
@@ -31,6 +32,7 @@ _MODULES = (
     "lxbench.variants",
 )
 
+gc.disable()  # Nothing that is imported is garbage: to look for it takes half a second.
 # Workers of a GPU are spawned. torchao looks what a GPU can do, which begins CUDA, and CUDA does not survive a fork.
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
@@ -39,6 +41,11 @@ _nowhere = os.open(os.devnull, os.O_WRONLY)
 for _stream in (1, 2):
     os.dup2(_nowhere, _stream)  # A worker has its log instead.
 os.close(_nowhere)
+
+
+def _import() -> None:
+    for name in _MODULES:
+        import_module(name)
 
 
 def _load_once() -> None:
@@ -58,10 +65,30 @@ def _load_once() -> None:
         WhisperForConditionalGeneration.from_pretrained(folder, local_files_only=True)
 
 
-with suppress(Exception):  # A worker imports it again, and says what is wrong.
-    for _name in _MODULES:
-        import_module(_name)
-    _load_once()
+def _read_tokenizer() -> None:
+    """Read the tokenizer of the run's model: a tenth of a second each."""
+    from lxbench import models
+
+    models.tokenizer(Path(os.environ["LXBENCH_MODEL_FOLDER"]))
+
+
+def _ask_the_system() -> None:
+    """Have Inductor find out what it asks of CPU, compiler and installation before it compiles: 1.5 s each.
+
+    Where it has never compiled, it compiles to find out: left to the row that needs it.
+    """
+    from torch._inductor import codecache, cpu_vec_isa
+
+    if any(Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]).glob("*")):
+        cpu_vec_isa.pick_vec_isa()
+        codecache.CacheBase.get_system()
+        codecache.torch_key()
+
+
+for _prepare in (_import, _load_once, _read_tokenizer, _ask_the_system):
+    with suppress(Exception):  # A worker does it again, and says what is wrong.
+        _prepare()
 # A worker that looks for garbage has its own to look through, not what it was born with: an eighth of a second each.
+gc.enable()
 gc.collect()
 gc.freeze()

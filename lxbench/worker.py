@@ -43,8 +43,8 @@ _ENVIRONMENT = {
 }
 
 
-# What the server imports that workers are forked from.
-_PRELOADED = "lxbench.preload"
+# What the server imports that workers are forked from, and by what it is told the folder of the run's model.
+_PRELOADED, _MODEL = "lxbench.preload", "LXBENCH_MODEL_FOLDER"
 
 
 class CrashError(LxbenchError):
@@ -221,10 +221,15 @@ class Worker:
         return self._crashed
 
 
-def start_server(device: str) -> None:
-    """Have the server that workers are forked from import what they need, where there is one; it is not waited for."""
+def start_server(device: str, model: Path) -> None:
+    """Have the server that workers are forked from import and read what they need, where there is one; not waited for.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        model: the folder of the run's model.
+    """
     if _forks(device):
-        with _environment(_ENVIRONMENT):
+        with _environment({**_ENVIRONMENT, _MODEL: str(model)}):
             multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
             forkserver.ensure_running()
 
@@ -232,7 +237,7 @@ def start_server(device: str) -> None:
 def _start(job: Job) -> tuple[BaseProcess, Connection]:
     """Start the process of a worker, where that can be by a fork from a server that has torch in memory."""
     if _forks(job.device):
-        start_server(job.device)
+        start_server(job.device, job.folder)
         with suppress(EOFError, ConnectionError):  # The server died of an import; a spawned worker can say of which.
             return _process(multiprocessing.get_context("forkserver"), job)
     return _process(multiprocessing.get_context("spawn"), job)

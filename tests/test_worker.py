@@ -20,10 +20,13 @@ from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
 
 
-def start(folder: Path, variant: str) -> Worker:
+def job(folder: Path, variant: str) -> Job:
     clips = corpus.load("ivr-ru", CORPORA, 1).clips
-    job = Job(variant, None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), folder / "logs" / "w.log")
-    return Worker(job, build_limit_s=120, clip_limit_s=60)
+    return Job(variant, None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), folder / "logs" / "w.log")
+
+
+def start(folder: Path, variant: str) -> Worker:
+    return Worker(job(folder, variant), build_limit_s=120, clip_limit_s=60)
 
 
 def parent(worker: Worker) -> int:
@@ -183,6 +186,52 @@ def test_a_later_process_of_a_variant_does_not_look_again(tmp_path: Path) -> Non
             again.stop()
     finally:
         first.stop()
+
+
+_ASKS = """
+from lxbench.ladder import Variant
+from lxbench.steps.precision import cast
+
+
+def told(model):
+    from torch._inductor import cpu_vec_isa
+
+    from lxbench.families import whisper
+
+    print("tokenizers read:", whisper.tokenizer.cache_info().misses, "in use:", whisper.tokenizer.cache_info().hits)
+    print("instruction sets known:", cpu_vec_isa.valid_vec_isa_list.cache_info().currsize, flush=True)
+    return cast("bfloat16")(model)
+
+
+VARIANTS = [Variant("told", ("cpu",), (told,), "tells what its process has")]
+"""
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: bool, tmp_path: Path) -> None:
+    # What fails in the server is kept from a run, which would only be slower.
+    (tmp_path / "asks.py").write_text(_ASKS)
+    (tmp_path / "main.py").write_text(
+        "from dataclasses import replace\nfrom pathlib import Path\nfrom lxbench.worker import Worker\n"
+        "from tests import test_worker\n"
+        "if __name__ == '__main__':\n"
+        "    here = Path(__file__).parent\n"
+        "    job = replace(test_worker.job(here, 'told'), variants=str(here / 'asks.py'))\n"
+        "    one = Worker(job, build_limit_s=120, clip_limit_s=60)\n"
+        "    one.ready(lambda _: None)\n"
+        "    print(job.log.read_text())\n"
+        "    one.stop()\n"
+    )
+    cache = tmp_path / "inductor"
+    cache.mkdir()
+    if compiled:
+        (cache / "something").touch()
+    environ = {"PYTHONPATH": str(Path(__file__).parent.parent), "TORCHINDUCTOR_CACHE_DIR": str(cache)}
+    command = [sys.executable, str(tmp_path / "main.py")]
+    done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True)
+    assert "tokenizers read: 1 in use: 1" in done.stdout, done.stderr
+    assert f"instruction sets known: {int(compiled)}" in done.stdout
 
 
 def test_the_server_loads_a_model_of_next_to_nothing() -> None:

@@ -12,9 +12,10 @@ import ctranslate2
 import torch
 from torch import nn
 from torch.profiler import record_function
-from transformers import GenerationConfig, WhisperTokenizer
+from transformers import GenerationConfig
 
 from lxbench.engines import EngineModel, require_kind, require_whole
+from lxbench.families import whisper
 
 
 def convert(model: Any, compute_type: str) -> EngineModel:
@@ -34,7 +35,7 @@ def convert(model: Any, compute_type: str) -> EngineModel:
         model.save_pretrained(saved)
         # The model's own configuration lists the tokens that are suppressed; the loaded one has given them away.
         GenerationConfig.from_pretrained(model.name_or_path).save_pretrained(saved)
-        WhisperTokenizer.from_pretrained(model.name_or_path).save_pretrained(saved)
+        whisper.tokenizer(Path(model.name_or_path)).save_pretrained(saved)
         kind = compute_type.partition("_")[0]
         ctranslate2.converters.TransformersConverter(str(saved)).convert(str(converted), quantization=kind)
         shutil.rmtree(saved)

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 from torch.profiler import record_function
-from transformers import WhisperTokenizer
 
 from lxbench.engines import EngineModel, require_kind, require_whole
 from lxbench.engines.ggml import KINDS, write
 from lxbench.errors import StepError
+from lxbench.families import whisper
 from lxbench.greedy import greedy
 
 
@@ -39,7 +39,7 @@ def convert(model: Any, kind: str) -> EngineModel:
     require_kind("whisper.cpp", kind, KINDS)
     library = _library()
     with tempfile.NamedTemporaryFile(prefix="lxbench-", suffix=".bin") as file:
-        write(model, WhisperTokenizer.from_pretrained(model.name_or_path), kind, file)
+        write(model, whisper.tokenizer(Path(model.name_or_path)), kind, file)
         file.flush()
         size = Path(file.name).stat().st_size
         context = library.whisper_init_from_file(file.name.encode())

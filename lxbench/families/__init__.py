@@ -46,6 +46,9 @@ class Family(Protocol):
     def load(self, folder: Path, device: str) -> Loaded:
         """Load a resolved model in float32 on a device, ready for inference; local files only."""
 
+    def tokenizer(self, folder: Path) -> Any:
+        """The tokenizer of a resolved model, local files only; a process reads it once."""
+
     def languages(self, folder: Path) -> list[str] | None:
         """Codes of the languages that it can be told to hear, None if it cannot be told.
 

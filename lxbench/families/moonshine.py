@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,16 +27,24 @@ TOKENS_A_SECOND = 13
 def load(folder: Path, device: str) -> Loaded:
     """Load a resolved model in float32 on a device, ready for inference."""
     import torch
-    from transformers import AutoFeatureExtractor, AutoTokenizer, MoonshineForConditionalGeneration
+    from transformers import AutoFeatureExtractor, MoonshineForConditionalGeneration
 
     kind: Any = MoonshineForConditionalGeneration
     model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return Loaded(
         model.to(device).eval(),
-        AutoTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer(folder),
         AutoFeatureExtractor.from_pretrained(folder, local_files_only=True),
         cast(Family, sys.modules[__name__]),
     )
+
+
+@lru_cache(maxsize=1)
+def tokenizer(folder: Path) -> Any:
+    """The tokenizer of a resolved model."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def languages(folder: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -31,7 +32,7 @@ def load(folder: Path, device: str) -> Loaded:
     ``generate`` would sort them into the whole vocabulary for every token.
     """
     import torch
-    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration, WhisperTokenizer
+    from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     kind: Any = WhisperForConditionalGeneration
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -47,7 +48,7 @@ def load(folder: Path, device: str) -> Loaded:
     generation = model.generation_config
     loaded = Loaded(
         model.to(device).eval(),
-        WhisperTokenizer.from_pretrained(folder, local_files_only=True),
+        tokenizer(folder),
         WhisperFeatureExtractor.from_pretrained(folder, local_files_only=True),
         cast(Family, sys.modules[__name__]),
         tuple(generation.suppress_tokens or ()),
@@ -55,6 +56,14 @@ def load(folder: Path, device: str) -> Loaded:
     )
     generation.suppress_tokens = generation.begin_suppress_tokens = None
     return loaded
+
+
+@lru_cache(maxsize=1)
+def tokenizer(folder: Path) -> Any:
+    """The tokenizer of a resolved model."""
+    from transformers import WhisperTokenizer
+
+    return WhisperTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def languages(folder: Path) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from lxbench import calibration
@@ -102,17 +103,18 @@ def quantize_static(model: Any) -> Any:
         get_default_x86_inductor_quantization_config,
     )
 
-    encoder, features = model.model.encoder, [clip.features for clip in calibration.recordings(model)]
+    encoder, clips = model.model.encoder, (clip.features for clip in calibration.recordings(model))
+    first = next(clips)
     with torch.no_grad():
-        exported = torch.export.export(encoder, (features[0],)).module()
+        exported = torch.export.export(encoder, (first,)).module()
         # Without VNNI the int8 product may overflow: one bit less, as the configuration advises.
         narrow = not torch.cpu._is_vnni_supported()
         quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(reduce_range=narrow))
         observed = prepare_pt2e(exported, quantizer)
-        observe(observed, features)
+        observe(observed, chain([first], clips))
         encoder.graph = _without_leftovers(convert_pt2e(observed))
     encoder.layers = torch.nn.ModuleList()  # What they held is in the graph now.
-    encoder.forward = _lowered(encoder.graph, features[0])
+    encoder.forward = _lowered(encoder.graph, first)
     return model
 
 

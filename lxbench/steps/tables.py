@@ -6,7 +6,7 @@ Nothing is chosen on clips and nothing is fitted; what is left says what it said
 from __future__ import annotations
 
 import unicodedata
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 from lxbench.ladder import Step, whisper_only
@@ -24,17 +24,18 @@ def prune_vocabulary(script: str) -> Step:
 
     def step(model: Any) -> Any:
         import torch
-        from transformers import WhisperTokenizer
 
         from lxbench import pruned
+        from lxbench.families import whisper
 
-        tokenizer = WhisperTokenizer.from_pretrained(model.name_or_path, local_files_only=True)
+        tokenizer = whisper.tokenizer(Path(model.name_or_path))
         known, special = model.config.vocab_size, min(tokenizer.all_special_ids)
         # What is added after the text's tokens is special: languages, tasks, timestamps.
         pieces = tokenizer.convert_ids_to_tokens(list(range(special)))
         # The backend's own, which has all that 50,000 calls of ``decode`` come to.
         texts = tokenizer.backend_tokenizer.decode_batch([[id] for id in range(special)], skip_special_tokens=False)
-        kept = [id for id in range(special) if len(pieces[id]) == 1 or _spells(texts[id], script)]
+        letters = {letter for letter in set().union(*texts) if _belongs(letter, script)}
+        kept = [id for id in range(special) if len(pieces[id]) == 1 or _spells(texts[id], letters)]
         kept += range(special, known)
         pruned.keep_tokens(model, torch.tensor(kept, device=model.device))
         return pruned.adopt(model)
@@ -69,13 +70,13 @@ def prune_positions(seconds: int) -> Step:
     return whisper_only(step)
 
 
-def _spells(text: str, script: str) -> bool:
-    """Whether a token is text of a script, digits, punctuation and spaces, or a single letter of ASCII."""
-    return all(_belongs(letter, script) for letter in text) or (len(text.strip()) == 1 and text.isascii())
+def _spells(text: str, letters: set[str]) -> bool:
+    """Whether a token is text of these letters, or a single letter of ASCII."""
+    return letters.issuperset(text) or (len(text.strip()) == 1 and text.isascii())
 
 
-@cache
 def _belongs(letter: str, script: str) -> bool:
+    """Whether it is a letter of a script, a digit, punctuation or a space."""
     if letter.isalpha():
         return unicodedata.name(letter, "").startswith(script)
     # Marks and the punctuation of the East stand above the symbols; U+FFFD is a piece of another letter.
