@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import noise
+from lxbench.worker import MODEL_FOLDER
 
 # What nearly all rows use. Engines start threads of their own and are left to their rows.
 _MODULES = (
@@ -69,7 +70,7 @@ def _read_tokenizer() -> None:
     """Read the tokenizer of the run's model: a tenth of a second each."""
     from lxbench import models
 
-    models.tokenizer(Path(os.environ["LXBENCH_MODEL_FOLDER"]))
+    models.tokenizer(Path(os.environ[MODEL_FOLDER]))
 
 
 def _ask_the_system() -> None:

@@ -43,8 +43,10 @@ _ENVIRONMENT = {
 }
 
 
-# What the server imports that workers are forked from, and by what it is told the folder of the run's model.
-_PRELOADED, _MODEL = "lxbench.preload", "LXBENCH_MODEL_FOLDER"
+# What the server imports that workers are forked from.
+_PRELOADED = "lxbench.preload"
+# By what it is told the folder of the run's model.
+MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
 
 
 class CrashError(LxbenchError):
@@ -229,7 +231,7 @@ def start_server(device: str, model: Path) -> None:
         model: the folder of the run's model.
     """
     if _forks(device):
-        with _environment({**_ENVIRONMENT, _MODEL: str(model)}):
+        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model)}):
             multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
             forkserver.ensure_running()
 

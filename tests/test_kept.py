@@ -6,6 +6,8 @@ import os
 import time
 from pathlib import Path
 
+import torch
+
 from lxbench import kept
 
 
@@ -42,3 +44,20 @@ def test_what_nobody_reads_goes_when_something_new_comes(tmp_path: Path) -> None
     kept.ensure(tmp_path / "kind" / "new", write)
     assert sorted(path.name for path in read.parent.iterdir()) == ["new", "read", "recent", "strange"]
     assert other_kind.is_dir()
+
+
+def test_a_digest_tells_names_types_shapes_order_and_contents() -> None:
+    made = torch.arange(6, dtype=torch.int32)
+    same = {"a": made, "b": made.float()}
+    others = [
+        {"b": made.float(), "a": made},
+        {"a": made, "c": made.float()},
+        {"a": made.view(2, 3), "b": made.float()},
+        {"a": made.view(torch.float32), "b": made.float()},
+        {"a": made + 1, "b": made.float()},
+        {"a": made},
+    ]
+    digests = [kept.digest(tensors, "code") for tensors in (same, *others)]
+    assert len({*digests, kept.digest(same, "other code")}) == 8
+    assert kept.digest({name: each.clone() for name, each in same.items()}, "code") == digests[0]
+    assert kept.digest({"t": made.view(2, 3).T}) == kept.digest({"t": made.view(2, 3).T.contiguous()})

@@ -21,7 +21,7 @@ def remarks(results: Results) -> Iterator[str]:
             yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
         if row.get("measured_as"):
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
-    yield from _shortened(results, total)
+    yield from shortened(results)
     shown = [row for row in results["rows"] if row["usable"] and not row["reference"]]
     if doubtful := [row["variant"] for row in shown if row["shown_usable"] is False]:
         yield (
@@ -40,12 +40,12 @@ def remarks(results: Results) -> Iterator[str]:
     yield from results["notes"]
 
 
-def _shortened(results: Results, total: int) -> Iterator[str]:
+def shortened(results: Results) -> Iterator[str]:
     """Say which rows heard a part of the clips alone, and what fp32 makes of that part."""
     rows = [row for row in results["rows"] if row.get("shortened")]
     if not rows:
         return
-    heard = {clip["id"] for clip in rows[0]["clips"]}
+    heard, total = {clip["id"] for clip in rows[0]["clips"]}, len(results["corpus"]["clips"])
     reference: Sequence[Record] = next((row["clips"] for row in results["rows"] if row["reference"]), [])
     edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
     beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""

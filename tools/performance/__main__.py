@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lxbench import baselines, score
-from lxbench.report import details, table
+from lxbench.report import details, remarks, table
 from lxbench.report.table import Results
 from lxbench.results import write_text
 from lxbench.variants import VARIANTS
@@ -41,9 +41,11 @@ def rows(runs: Sequence[Results], shown: re.Pattern[str] = RUNGS) -> str:
     cells = {line.cells[0]: line.cells[:-1] for run in runs for line in table.lines(run)}
     lines = [(*line, *["-"] * (len(columns) - len(line))) for name, line in cells.items() if shown.fullmatch(name)]
     count = "One run" if len(runs) == 1 else f"{len(runs)} runs, every row beside fp32 in its own"
+    starred = any(cell.endswith("*") for line in lines for cell in line)
+    notes = [f" {note}." for run in runs for note in remarks.shortened(run)] if starred else []
     return _table(columns, lines) + (
         f"\n\n{count}: {runs[0]['model']['name']}, {len(corpus['clips'])} clips of {corpus['name']}, "
-        f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])})."
+        f"{machine['threads']} cores of an {machine['cpu']} ({' '.join(machine['isa'])})." + "".join(notes)
     )
 
 
