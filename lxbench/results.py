@@ -123,7 +123,7 @@ def _harness(run: Run, wall_s: float) -> dict[str, float]:
     }
     spent = {"wall_s": round(wall_s, 3)}
     for name, seconds in parts.items():
-        spent |= {f"{name}_s": round(seconds, 3), f"{name}_share": round(seconds / wall_s, 4) if wall_s else 0.0}
+        spent |= {f"{name}_s": round(seconds, 3), f"{name}_share": round(seconds / wall_s, 6) if wall_s else 0.0}
     return spent
 
 
