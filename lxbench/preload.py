@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lxbench import noise
+from lxbench import kept, noise
 from lxbench.worker import MODEL_FOLDER
 
 # What nearly all rows use. Engines start threads of their own and are left to their rows.
@@ -73,6 +73,26 @@ def _read_tokenizer() -> None:
     models.tokenizer(Path(os.environ[MODEL_FOLDER]))
 
 
+def _keep_for_every_environment() -> None:
+    """Have what Inductor compiles found again from another environment with the same torch, and all of it in the cache.
+
+    It keeps C++ by the compiler's command, which names the folder of torch's headers: a link stands for it. Headers it
+    would precompile into a folder of /tmp whose name anybody can guess.
+    """
+    import torch
+    from torch._inductor import codecache
+    from torch.utils import cpp_extension
+
+    headers = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"]) / "precompiled_headers"
+    codecache._HEADER_DIR, codecache._HEADER_LOCK_DIR = str(headers), str(headers / "locks")
+    link = kept.place("torch", f"{torch.__version__}-{torch.version.git_version}")
+    link.parent.mkdir(parents=True, exist_ok=True)
+    draft = link.with_name(f".{os.getpid()}")
+    draft.symlink_to(Path(torch.__file__).parent)
+    draft.replace(link)
+    cpp_extension._TORCH_PATH, cpp_extension.TORCH_LIB_PATH = str(link), str(link / "lib")
+
+
 def _ask_the_system() -> None:
     """Have Inductor find out what it asks of CPU, compiler and installation before it compiles: 1.5 s each.
 
@@ -86,7 +106,7 @@ def _ask_the_system() -> None:
         codecache.torch_key()
 
 
-for _prepare in (_import, _load_once, _read_tokenizer, _ask_the_system):
+for _prepare in (_import, _load_once, _read_tokenizer, _keep_for_every_environment, _ask_the_system):
     with suppress(Exception):  # A worker does it again, and says what is wrong.
         _prepare()
 # A worker that looks for garbage has its own to look through, not what it was born with: an eighth of a second each.

@@ -188,6 +188,29 @@ def test_a_later_process_of_a_variant_does_not_look_again(tmp_path: Path) -> Non
         first.stop()
 
 
+def what_it_says(folder: Path, variants: str, environ: dict[str, str]) -> str:
+    """The log of a worker of the variant ``told``, from a server of its own."""
+    (folder / "variants.py").write_text(variants)
+    (folder / "main.py").write_text(
+        "from dataclasses import replace\nfrom pathlib import Path\nfrom lxbench.worker import Worker\n"
+        "from tests import test_worker\n"
+        "if __name__ == '__main__':\n"
+        "    here = Path(__file__).parent\n"
+        "    job = replace(test_worker.job(here, 'told'), variants=str(here / 'variants.py'))\n"
+        "    one = Worker(job, build_limit_s=120, clip_limit_s=60)\n"
+        "    one.ready(lambda _: None)\n"
+        "    print(job.log.read_text())\n"
+        "    one.stop()\n"
+    )
+    paths = os.pathsep.join([environ.get("PYTHONPATH", ""), str(Path(__file__).parent.parent)]).strip(os.pathsep)
+    command = [sys.executable, str(folder / "main.py")]
+    done = subprocess.run(
+        command, env={**os.environ, **environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 _ASKS = """
 from lxbench.ladder import Variant
 from lxbench.steps.precision import cast
@@ -210,28 +233,47 @@ VARIANTS = [Variant("told", ("cpu",), (told,), "tells what its process has")]
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: bool, tmp_path: Path) -> None:
-    # What fails in the server is kept from a run, which would only be slower.
-    (tmp_path / "asks.py").write_text(_ASKS)
-    (tmp_path / "main.py").write_text(
-        "from dataclasses import replace\nfrom pathlib import Path\nfrom lxbench.worker import Worker\n"
-        "from tests import test_worker\n"
-        "if __name__ == '__main__':\n"
-        "    here = Path(__file__).parent\n"
-        "    job = replace(test_worker.job(here, 'told'), variants=str(here / 'asks.py'))\n"
-        "    one = Worker(job, build_limit_s=120, clip_limit_s=60)\n"
-        "    one.ready(lambda _: None)\n"
-        "    print(job.log.read_text())\n"
-        "    one.stop()\n"
-    )
     cache = tmp_path / "inductor"
     cache.mkdir()
     if compiled:
         (cache / "something").touch()
-    environ = {"PYTHONPATH": str(Path(__file__).parent.parent), "TORCHINDUCTOR_CACHE_DIR": str(cache)}
-    command = [sys.executable, str(tmp_path / "main.py")]
-    done = subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True)
-    assert "tokenizers read: 1 in use: 1" in done.stdout, done.stderr
-    assert f"instruction sets known: {int(compiled)}" in done.stdout
+    log = what_it_says(tmp_path, _ASKS, {"TORCHINDUCTOR_CACHE_DIR": str(cache)})
+    assert "tokenizers read: 1 in use: 1" in log
+    assert f"instruction sets known: {int(compiled)}" in log
+
+
+_COMPILES = """
+from lxbench.ladder import Variant
+from lxbench.steps.precision import cast
+
+
+def compiles(model):
+    import torch
+
+    print("torch is in", torch.__file__, "sums to", torch.compile(lambda a: (a + 1).sum())(torch.zeros(999)).item())
+    return cast("bfloat16")(model)
+
+
+VARIANTS = [Variant("told", ("cpu",), (compiles,), "compiles one sum")]
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_what_was_compiled_in_one_environment_is_found_from_another(tmp_path: Path) -> None:
+    import torch
+
+    environ = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    (tmp_path / "tmp").mkdir()
+    compiled = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "torch").symlink_to(Path(torch.__file__).parent)
+        log = what_it_says(tmp_path, _COMPILES, {**environ, "PYTHONPATH": str(tmp_path / name)})
+        assert f"torch is in {tmp_path / name}/torch/__init__.py sums to 999.0" in log
+        compiled.append({path for end in ("so", "gch") for path in (tmp_path / "cache").rglob(f"*.{end}")})
+    assert {path.suffix for path in compiled[0]} == {".so", ".gch"}
+    assert compiled[1] == compiled[0], "compiled anew: does Inductor name torch's folder in another way?"
+    assert not list((tmp_path / "tmp").rglob("*.gch")), "where anybody can write"
 
 
 def test_the_server_loads_a_model_of_next_to_nothing() -> None:
