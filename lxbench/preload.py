@@ -10,6 +10,8 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -19,10 +21,10 @@ from lxbench import kept, noise
 from lxbench.worker import MODEL_FOLDER
 
 # What nearly all rows use. Engines start threads of their own and are left to their rows.
-_MODULES = (
+_COMPILER = ("torch._inductor.compile_fx", "torch.utils.cpp_extension")
+_REST = (
     "scipy.signal",
     "soundfile",
-    "torch._inductor.compile_fx",
     "torch.ao.quantization",
     "torchao.quantization.pt2e.quantize_pt2e",
     "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer",
@@ -44,9 +46,13 @@ for _stream in (1, 2):
 os.close(_nowhere)
 
 
-def _import() -> None:
-    for name in _MODULES:
+def _import(names: Sequence[str]) -> None:
+    for name in names:
         import_module(name)
+
+
+def _import_the_rest() -> None:
+    _import(_REST)
 
 
 def _load_once() -> None:
@@ -106,9 +112,18 @@ def _ask_the_system() -> None:
         codecache.torch_key()
 
 
-for _prepare in (_import, _load_once, _read_tokenizer, _keep_for_every_environment, _ask_the_system):
-    with suppress(Exception):  # A worker does it again, and says what is wrong.
-        _prepare()
+def _prepare() -> None:
+    """Do all of it; what goes wrong is left to a worker, which does it again and says so."""
+    with suppress(Exception), ThreadPoolExecutor(1) as pool:
+        _import(_COMPILER)
+        for part in (_keep_for_every_environment, _ask_the_system):
+            pool.submit(part)  # Half of their time they wait for other programs.
+        for part in (_import_the_rest, _load_once, _read_tokenizer):
+            with suppress(Exception):
+                part()
+
+
+_prepare()
 # A worker that looks for garbage has its own to look through, not what it was born with: an eighth of a second each.
 gc.enable()
 gc.collect()

@@ -6,6 +6,7 @@ of the model may go before its words do.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from lxbench.ladder import Step
@@ -26,11 +27,15 @@ def prune_magnitude(keep: float) -> Step:
     amount = _amount(keep)
 
     def step(model: Any) -> Any:
+        import torch
         from torch.nn.utils import prune
 
-        for linear in _linears(model):
+        def mask(linear: Any) -> None:
             prune.l1_unstructured(linear, "weight", amount=amount)
             prune.remove(linear, "weight")
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # To sort takes one thread.
+            list(pool.map(mask, _linears(model)))
         return model
 
     step.__name__ = f"prune_magnitude({keep:g})"
