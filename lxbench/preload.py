@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -49,10 +50,6 @@ os.close(_nowhere)
 def _import(names: Sequence[str]) -> None:
     for name in names:
         import_module(name)
-
-
-def _import_the_rest() -> None:
-    _import(_REST)
 
 
 def _load_once() -> None:
@@ -118,7 +115,7 @@ def _prepare() -> None:
         _import(_COMPILER)
         for part in (_keep_for_every_environment, _ask_the_system):
             pool.submit(part)  # Half of their time they wait for other programs.
-        for part in (_import_the_rest, _load_once, _read_tokenizer):
+        for part in (partial(_import, _REST), _load_once, _read_tokenizer):
             with suppress(Exception):
                 part()
 
