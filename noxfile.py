@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
@@ -74,8 +76,26 @@ def bench_gpu(session: nox.Session) -> None:
     if shutil.which("nvidia-smi") is None:  # Before anything is installed: open ranges would bring torch for a GPU.
         session.warn("no NVIDIA driver on this machine\n  expected: a GPU with nvidia-smi\n  next: nox -s bench-cpu")
         sys.exit(4)
+    see_active_environment(session)
     session.install("-e", ".[embedded]")
     run(session, "pytest", "bench", "--lx-device", "cuda")
+
+
+def see_active_environment(session: nox.Session) -> None:
+    """Let a session see the packages of the virtual environment that is active.
+
+    ``--system-site-packages`` is of the Python behind it: the torch that is there would be installed once more.
+    """
+    active = Path(os.environ.get("VIRTUAL_ENV", sys.prefix)) / "bin" / "python"
+    where = (
+        "import sys, sysconfig as s; print(*sys.version_info[:2], sys.prefix != sys.base_prefix, s.get_path('purelib'))"
+    )
+    if not active.is_file():
+        return
+    theirs = str(session.run(str(active), "-c", where, external=True, silent=True, log=False)).split(maxsplit=3)
+    ours = str(session.run("python", "-c", where, silent=True, log=False)).split(maxsplit=3)
+    if theirs[:3] == ours[:3]:  # An environment of the same Python.
+        (Path(ours[3].strip()) / "active.pth").write_text(theirs[3])
 
 
 @nox.session
@@ -99,7 +119,7 @@ def baselines(session: nox.Session) -> None:
 
 @nox.session
 def calibrate(session: nox.Session) -> None:
-    """Run the benchmark N times, store how far equal runs are apart, propose tolerances: -- --runs 10 -k bf16."""
+    """Run the benchmark N times, store how far equal runs are apart: -- --runs 10 -k "[bf16-cpu]"."""
     command(session, "lxbench.calibrate", "--lx-device", "cpu")
 
 

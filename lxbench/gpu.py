@@ -1,11 +1,13 @@
-"""What the driver says of a GPU: clocks, throttling, memory, whose processes are on it. Without torch.
+"""What the driver says of the GPU that is used: clocks, throttling, memory, whose processes are on it. Without torch.
 
 By ``nvidia-smi``, which every driver brings; what it does not know is None or left out.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -62,12 +64,13 @@ def architectures() -> list[str]:
         own = float(said[0]) if said else 0.0
     except ValueError:
         return []
-    known = (7.0, 7.5, 8.0, 8.6, 8.9, 9.0, 10.0, 12.0)
+    known = (7.0, 7.5, 8.0, 8.6, 8.7, 8.9, 9.0, 10.0, 10.3, 11.0, 12.0, 12.1)
     return [f"sm_{round(10 * version)}" for version in known if version <= own]
 
 
-def state() -> State:
-    """Ask for everything: a tenth of a second or more."""
+def state(after_s: float = 0.0) -> State:
+    """Ask for everything, some seconds later: it takes a tenth of a second or more."""
+    time.sleep(after_s)
     values = _ask(*_FIELDS)
     reasons = next(filter(None, (_ask(name) for name in _REASONS)), None)
     sm, memory, celsius, watts, used = map(_number, values or [""] * len(_FIELDS))
@@ -100,7 +103,8 @@ def _ask(*fields: str) -> tuple[str, ...] | None:
 
 
 def _run(query: str) -> list[str]:
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", "-i", first or "0"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):

@@ -43,55 +43,8 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """From (..., inputs) to (..., outputs)."""
-        product = linear(x, self.weight.to(x.dtype)) * self.scale
-        return product if self.bias is None else product + self.bias
-
-
-def layer_step(
-    layer: DecoderLayer,
-    x: torch.Tensor,
-    cache: Cache,
-    heard: torch.Tensor,  # noqa: ARG001 - as ``fused_layer_step``
-    at: torch.Tensor,
-    unwritten: torch.Tensor,
-) -> torch.Tensor:
-    """One token through a layer, see ``plain.DecoderLayer.forward``; its place is a tensor.
-
-    Args:
-        layer: the layer.
-        x: shape (batch, 1, width).
-        cache: of the layer; the text is written at the place.
-        heard: keys and values of what was heard, as the cache has them, in one.
-        at: the place, shape (1,).
-        unwritten: minus infinity behind the place, shape (1, 1, 1, positions).
-    """
-    own: Attention = layer.attention
-    query, key, value = own.heads(own.qkv(layer.attention_norm(x)), 3)
-    cache.keys.index_copy_(2, at, key)
-    cache.values.index_copy_(2, at, value)
-    x = x + own.look(query, cache.keys, cache.values, attn_mask=unwritten)
-    (query,) = layer.cross.heads(layer.cross.q(layer.cross_norm(x)), 1)
-    x = x + layer.cross.look(query, cache.heard_keys, cache.heard_values, attn_mask=cache.bias)
-    return cast(torch.Tensor, x + layer.fc2(gelu(layer.fc1(layer.norm(x)))))
-
-
-def fused_layer_step(
-    layer: DecoderLayer,
-    x: torch.Tensor,
-    cache: Cache,
-    heard: torch.Tensor,
-    at: torch.Tensor,
-    unwritten: torch.Tensor,  # noqa: ARG001 - as ``layer_step``
-) -> torch.Tensor:
-    """The same by kernels of our own, at batch 1."""
-    from lxbench import kernels
-
-    own, cross = layer.attention, layer.cross
-    qkv = kernels.product(own.qkv, x, norm=layer.attention_norm)
-    x = kernels.product(own.out, kernels.look_back(qkv, cache.keys, cache.values, at), residual=x)
-    query = kernels.product(cross.q, x, norm=layer.cross_norm)
-    x = kernels.product(cross.out, kernels.look(query, heard, cache.bias, cross.count), residual=x)
-    return kernels.product(layer.fc2, kernels.product(layer.fc1, x, norm=layer.norm, gelu=True), residual=x)
+        # Scaled before: sums of integers soon are more than float16 holds.
+        return linear(x, self.weight.to(x.dtype) * self.scale[:, None], self.bias)
 
 
 class Decoder(plain.Decoder):
@@ -158,6 +111,8 @@ class Loop:
             cache.keys.zero_()  # What is not written yet counts nothing, but must be numbers.
             cache.values.zero_()
         self.fused = decoder.fused and batch == 1
+        heads = max(part.count for layer in layers for part in (layer.attention, layer.cross))
+        self.counts = torch.zeros(heads, dtype=torch.int32, device=device)  # for ``kernels``
         self.begin, self.go_on = record(self._begin, device), record(self._go_on, device)
 
     def run(self, hidden: torch.Tensor, bias: torch.Tensor | None) -> list[list[int]]:
@@ -195,12 +150,38 @@ class Loop:
         decoder = self.decoder
         place = decoder.positions.weight.index_select(0, self.at)
         x = decoder.embed_tokens(self.texts.index_select(1, self.at)) + place
-        unwritten = torch.zeros_like(self.places, dtype=x.dtype).masked_fill(self.places > self.at, -torch.inf)
-        unwritten = unwritten.view(1, 1, 1, -1)
-        step = fused_layer_step if self.fused else layer_step
-        for layer, cache, heard in zip(decoder.layers, self.caches, self.heard, strict=True):
-            x = step(cast(DecoderLayer, layer), x, cache, heard, self.at, unwritten)
+        parts = zip(cast("Sequence[DecoderLayer]", decoder.layers), self.caches, self.heard, strict=True)
+        if self.fused:
+            for layer, cache, heard in parts:
+                x = self._fused_layer(layer, x, cache, heard)
+        else:
+            # What is not written yet, shape (1, 1, 1, positions).
+            unwritten = torch.zeros_like(self.places, dtype=x.dtype).masked_fill(self.places > self.at, -torch.inf)
+            for layer, cache, _ in parts:
+                x = self._layer(layer, x, cache, unwritten.view(1, 1, 1, -1))
         self._say(self._scores(x)[:, -1].index_fill(1, self.suppressed, -torch.inf).argmax(-1))
+
+    def _layer(self, layer: DecoderLayer, x: torch.Tensor, cache: Cache, unwritten: torch.Tensor) -> torch.Tensor:
+        """One token of each text through a layer, see ``plain.DecoderLayer.forward``; its place is a tensor."""
+        own: Attention = layer.attention
+        query, key, value = own.heads(own.qkv(layer.attention_norm(x)), 3)
+        cache.keys.index_copy_(2, self.at, key)
+        cache.values.index_copy_(2, self.at, value)
+        x = x + own.look(query, cache.keys, cache.values, attn_mask=unwritten)
+        (query,) = layer.cross.heads(layer.cross.q(layer.cross_norm(x)), 1)
+        x = x + layer.cross.look(query, cache.heard_keys, cache.heard_values, attn_mask=cache.bias)
+        return cast(torch.Tensor, x + layer.fc2(gelu(layer.fc1(layer.norm(x)))))
+
+    def _fused_layer(self, layer: DecoderLayer, x: torch.Tensor, cache: Cache, heard: torch.Tensor) -> torch.Tensor:
+        """The same by kernels of our own, at batch 1; ``heard`` is keys and values of what was heard, in one."""
+        from lxbench import kernels
+
+        own, cross, counts = layer.attention, layer.cross, self.counts
+        seen = kernels.look_back(own.qkv, x, layer.attention_norm, cache.keys, cache.values, self.at, counts)
+        x = kernels.product(own.out, seen, residual=x)
+        query = kernels.product(cross.q, x, norm=layer.cross_norm)
+        x = kernels.product(cross.out, kernels.look(query, heard, cache.bias, cross.count, counts), residual=x)
+        return kernels.product(layer.fc2, kernels.product(layer.fc1, x, norm=layer.norm, gelu=True), residual=x)
 
     def _scores(self, x: torch.Tensor) -> torch.Tensor:
         if not self.fused:

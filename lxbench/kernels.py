@@ -1,11 +1,12 @@
 """The kernels of a decoding step at batch 1, in Triton (Tillet et al. 2019, https://doi.org/10.1145/3315508.3329973).
 
 Such a step reads every weight once and does next to nothing with it: what is left to win is to read at full width, and
-never to stop reading. A layer is nine kernels: three products take the normalisation before them along, one the GELU
-behind it, three the residual; attention to what was heard is cut into pieces of it, which are put together in a second
-one, as in Flash-Decoding (https://pytorch.org/blog/flash-decoding/). On Hopper and newer each begins while the one
-before it still works, and has its weights on their way when it ends: "programmatic dependent launch", see NVIDIA's CUDA
-programming guide. Sums are in float32.
+never to stop reading. A layer is seven kernels: three products take the normalisation before them along, one the GELU
+behind it, three the residual. Attention has none that only waits for others: the last program to end of those that
+multiply for a head looks back at the text; attention to what was heard is cut into pieces of it, as in Flash-Decoding
+(https://pytorch.org/blog/flash-decoding/), and the last of a head puts them together. On Hopper and newer each kernel
+begins while the one before it still works, and has its weights on their way when it ends: "programmatic dependent
+launch", see NVIDIA's CUDA programming guide. Sums are in float32.
 """
 
 from __future__ import annotations
@@ -25,29 +26,25 @@ _WARPS = 4
 
 
 @triton.jit
-def _product(
+def _times(
     x_at,
     weight_at,
     scale_at,
     bias_at,
     norm_weight_at,
     norm_bias_at,
-    residual_at,
-    out_at,
+    row,
     rows,
     epsilon,
     COLUMNS: tl.constexpr,
     PADDED: tl.constexpr,
-    ROWS: tl.constexpr,
     SCALED: tl.constexpr,
     BIASED: tl.constexpr,
     NORMED: tl.constexpr,
-    GELU: tl.constexpr,
-    ADDED: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Some rows of a matrix by a vector, with what is before and behind."""
-    row, column = tl.program_id(0) * ROWS + tl.arange(0, ROWS), tl.arange(0, PADDED)
+    """Some rows of a matrix by a vector, which may be normalised before."""
+    column = tl.arange(0, PADDED)
     there, inside = row < rows, column < COLUMNS
     cell = row[:, None].to(tl.int64) * COLUMNS + column[None, :]
     weight = tl.load(weight_at + cell, mask=there[:, None] & inside[None, :], other=0)
@@ -65,60 +62,149 @@ def _product(
         result *= tl.load(scale_at + row, mask=there).to(tl.float32)
     if BIASED:
         result += tl.load(bias_at + row, mask=there).to(tl.float32)
+    return result
+
+
+@triton.jit
+def _is_last(count_at, OF: tl.constexpr):
+    """Whether all others that work on the same have ended: then what they have stored is there to read."""
+    tl.debug_barrier()  # Every thread of this program has stored.
+    last = tl.atomic_add(count_at, 1, sem="acq_rel") == OF - 1
+    if last:
+        tl.store(count_at, 0)  # as the next kernel needs it
+    return last
+
+
+@triton.jit
+def _product(
+    x_at,
+    weight_at,
+    scale_at,
+    bias_at,
+    norm_weight_at,
+    norm_bias_at,
+    residual_at,
+    out_at,
+    rows,
+    epsilon,
+    COLUMNS: tl.constexpr,
+    PADDED: tl.constexpr,
+    SCALED: tl.constexpr,
+    BIASED: tl.constexpr,
+    NORMED: tl.constexpr,
+    ROWS: tl.constexpr,
+    GELU: tl.constexpr,
+    ADDED: tl.constexpr,
+    EARLY: tl.constexpr,
+):
+    """Some rows of a matrix by a vector, with what is before and behind."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    result = _times(
+        x_at,
+        weight_at,
+        scale_at,
+        bias_at,
+        norm_weight_at,
+        norm_bias_at,
+        row,
+        rows,
+        epsilon,
+        COLUMNS,
+        PADDED,
+        SCALED,
+        BIASED,
+        NORMED,
+        EARLY,
+    )
     if GELU:
         result = 0.5 * result * (1 + tl.erf(result * 0.7071067811865476))
     if ADDED:
-        result += tl.load(residual_at + row, mask=there).to(tl.float32)
-    tl.store(out_at + row, result.to(out_at.dtype.element_ty), mask=there)
+        result += tl.load(residual_at + row, mask=row < rows).to(tl.float32)
+    tl.store(out_at + row, result.to(out_at.dtype.element_ty), mask=row < rows)
 
 
 @triton.jit
 def _look_back(
+    x_at,
+    weight_at,
+    scale_at,
+    bias_at,
+    norm_weight_at,
+    norm_bias_at,
     qkv_at,
+    done_at,
     keys_at,
     values_at,
     place_at,
     out_at,
+    rows,
+    epsilon,
     heads,
     length,
     scale,
+    COLUMNS: tl.constexpr,
+    PADDED: tl.constexpr,
+    SCALED: tl.constexpr,
+    BIASED: tl.constexpr,
+    NORMED: tl.constexpr,
+    ROWS: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Attention of a head to the text so far, which the token's own key and value are written to."""
-    if EARLY:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
-    head, place, unit = tl.program_id(0), tl.load(place_at), tl.arange(0, WIDTH)
-    query = tl.load(qkv_at + head * WIDTH + unit).to(tl.float32) * scale
-    key = tl.load(qkv_at + (heads + head) * WIDTH + unit)
-    value = tl.load(qkv_at + (2 * heads + head) * WIDTH + unit)
-    own = head * length * WIDTH
-    tl.store(keys_at + own + place * WIDTH + unit, key)
-    tl.store(values_at + own + place * WIDTH + unit, value)
-    most, weight, seen = tl.sum(query * key.to(tl.float32)), 1.0, value.to(tl.float32)
-    for start in range(0, place, BLOCK):
-        position = start + tl.arange(0, BLOCK)
-        there = position < place
-        cell = own + position[:, None] * WIDTH + unit[None, :]
-        score = tl.sum(tl.load(keys_at + cell, mask=there[:, None], other=0.0).to(tl.float32) * query[None, :], 1)
-        score = tl.where(there, score, -float("inf"))
-        now = tl.maximum(most, tl.max(score))
-        share, kept = tl.exp(score - now), tl.exp(most - now)
-        values = tl.load(values_at + cell, mask=there[:, None], other=0.0).to(tl.float32)
-        seen = seen * kept + tl.sum(share[:, None] * values, 0)
-        weight, most = weight * kept + tl.sum(share), now
-    tl.store(out_at + head * WIDTH + unit, (seen / weight).to(out_at.dtype.element_ty))
+    """Some rows of query, key or value of a head; the last program of a head looks back at the text."""
+    row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    result = _times(
+        x_at,
+        weight_at,
+        scale_at,
+        bias_at,
+        norm_weight_at,
+        norm_bias_at,
+        row,
+        rows,
+        epsilon,
+        COLUMNS,
+        PADDED,
+        SCALED,
+        BIASED,
+        NORMED,
+        EARLY,
+    )
+    tl.store(qkv_at + row, result.to(qkv_at.dtype.element_ty))
+    head = tl.program_id(0) * ROWS // WIDTH % heads
+    if _is_last(done_at + head, 3 * WIDTH // ROWS):
+        place, unit = tl.load(place_at), tl.arange(0, WIDTH)
+        query = tl.load(qkv_at + head * WIDTH + unit).to(tl.float32) * scale
+        key = tl.load(qkv_at + (heads + head) * WIDTH + unit)
+        value = tl.load(qkv_at + (2 * heads + head) * WIDTH + unit)
+        own = head * length * WIDTH
+        tl.store(keys_at + own + place * WIDTH + unit, key)
+        tl.store(values_at + own + place * WIDTH + unit, value)
+        most, weight, seen = tl.sum(query * key.to(tl.float32)), 1.0, value.to(tl.float32)
+        for start in range(0, place, BLOCK):
+            position = start + tl.arange(0, BLOCK)
+            there = position < place
+            cell = own + position[:, None] * WIDTH + unit[None, :]
+            keys = tl.load(keys_at + cell, mask=there[:, None], other=0.0).to(tl.float32)
+            score = tl.where(there, tl.sum(keys * query[None, :], 1), -float("inf"))
+            now = tl.maximum(most, tl.max(score))
+            share, kept = tl.exp(score - now), tl.exp(most - now)
+            values = tl.load(values_at + cell, mask=there[:, None], other=0.0).to(tl.float32)
+            seen = seen * kept + tl.sum(share[:, None] * values, 0)
+            weight, most = weight * kept + tl.sum(share), now
+        tl.store(out_at + head * WIDTH + unit, (seen / weight).to(out_at.dtype.element_ty))
 
 
 @triton.jit
-def _look_at_piece(
+def _look(
     query_at,
     heard_at,
     bias_at,
     seen_at,
     weights_at,
+    done_at,
+    out_at,
     heads,
     positions,
     piece,
@@ -129,7 +215,10 @@ def _look_at_piece(
     BIASED: tl.constexpr,
     EARLY: tl.constexpr,
 ):
-    """Attention of a head to a piece of what was heard: its sum, not divided yet, largest score and weight."""
+    """Attention of a head to a piece of what was heard: its sum, not divided yet, largest score and weight.
+
+    The last program of a head puts its pieces together.
+    """
     head, part, unit = tl.program_id(0), tl.program_id(1), tl.arange(0, WIDTH)
     place = tl.arange(0, BLOCK)
     position = part * piece + place
@@ -151,28 +240,13 @@ def _look_at_piece(
     tl.store(seen_at + own * WIDTH + unit, tl.sum(share[:, None] * values.to(tl.float32), 0))
     tl.store(weights_at + 2 * own, most)
     tl.store(weights_at + 2 * own + 1, tl.sum(share))
-
-
-@triton.jit
-def _put_together(
-    seen_at,
-    weights_at,
-    out_at,
-    WIDTH: tl.constexpr,
-    PIECES: tl.constexpr,
-    EARLY: tl.constexpr,
-):
-    """What a head has seen in all pieces."""
-    if EARLY:
-        tl.extra.cuda.gdc_launch_dependents()
-        tl.extra.cuda.gdc_wait()
-    head, part, unit = tl.program_id(0), tl.arange(0, PIECES), tl.arange(0, WIDTH)
-    own = head * PIECES + part
-    most, weight = tl.load(weights_at + 2 * own), tl.load(weights_at + 2 * own + 1)
-    share = tl.exp(most - tl.max(most))
-    seen = tl.load(seen_at + own[:, None] * WIDTH + unit[None, :])
-    whole = tl.sum(seen * share[:, None], 0) / tl.sum(weight * share)
-    tl.store(out_at + head * WIDTH + unit, whole.to(out_at.dtype.element_ty))
+    if _is_last(done_at + head, PIECES):
+        pieces = head * PIECES + tl.arange(0, PIECES)
+        mosts, weights = tl.load(weights_at + 2 * pieces), tl.load(weights_at + 2 * pieces + 1)
+        shares = tl.exp(mosts - tl.max(mosts))
+        seen = tl.load(seen_at + pieces[:, None] * WIDTH + unit[None, :])
+        whole = tl.sum(seen * shares[:, None], 0) / tl.sum(weights * shares)
+        tl.store(out_at + head * WIDTH + unit, whole.to(out_at.dtype.element_ty))
 
 
 @functools.cache
@@ -199,28 +273,18 @@ def product(
         gelu: whether the result goes through it.
         residual: what is added to the result, shape (1, 1, outputs).
     """
-    rows, columns = layer.weight.shape
+    rows = len(layer.weight)
     out = x.new_empty(1, 1, rows)
-    scale, bias = getattr(layer, "scale", None), layer.bias
-    padded = triton.next_power_of_2(columns)
-    in_one = max(1, _NUMBERS // padded)
+    operands, form = _prepared(layer, x, norm)
+    in_one = _rows_in_one(form)
     _product[(triton.cdiv(rows, in_one),)](
-        x,
-        layer.weight,
-        scale,
-        bias,
-        norm.weight if norm is not None else None,
-        norm.bias if norm is not None else None,
+        *operands,
         residual,
         out,
         rows,
         norm.eps if norm is not None else 0.0,
-        COLUMNS=columns,
-        PADDED=padded,
+        **form,
         ROWS=in_one,
-        SCALED=scale is not None,
-        BIASED=bias is not None,
-        NORMED=norm is not None,
         GELU=gelu,
         ADDED=residual is not None,
         num_warps=_WARPS,
@@ -229,35 +293,56 @@ def product(
     return out
 
 
-def look_back(qkv: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-    """Attention to the text so far; the token's own key and value are written to it first.
+def look_back(
+    layer: Any,
+    x: torch.Tensor,
+    norm: nn.LayerNorm,
+    keys: torch.Tensor,
+    values: torch.Tensor,
+    at: torch.Tensor,
+    done: torch.Tensor,
+) -> torch.Tensor:
+    """Attention to the text so far; the token's own key and value are written to it.
 
     Args:
-        qkv: query, key and value of all heads, shape (1, 1, 3 * heads * width).
+        layer: as ``product``'s, from x to query, key and value of all heads, shape (1, 1, 3 * heads * width).
+        x: shape (1, 1, inputs).
+        norm: what x goes through before.
         keys: of the text, shape (1, heads, length, width).
         values: of the text, shape (1, heads, length, width).
         at: the token's place, shape (1,).
+        done: counts of programs, int32, shape (heads,): zeros, which it leaves as zeros.
     """
     _, heads, length, width = keys.shape
-    out = qkv.new_empty(1, 1, heads * width)
-    _look_back[(heads,)](
+    qkv, out = x.new_empty(1, 1, 3 * heads * width), x.new_empty(1, 1, heads * width)
+    operands, form = _prepared(layer, x, norm)
+    in_one = min(_rows_in_one(form), width)  # A program is of one head.
+    _look_back[(3 * heads * width // in_one,)](
+        *operands,
         qkv,
+        done,
         keys,
         values,
         at,
         out,
+        3 * heads * width,
+        norm.eps,
         heads,
         length,
         width**-0.5,
+        **form,
+        ROWS=in_one,
         WIDTH=width,
         BLOCK=_BLOCK,
         num_warps=_WARPS,
-        **early(qkv.device),
+        **early(x.device),
     )
     return out
 
 
-def look(query: torch.Tensor, heard: torch.Tensor, bias: torch.Tensor | None, heads: int) -> torch.Tensor:
+def look(
+    query: torch.Tensor, heard: torch.Tensor, bias: torch.Tensor | None, heads: int, done: torch.Tensor
+) -> torch.Tensor:
     """Attention to what was heard.
 
     Args:
@@ -265,18 +350,21 @@ def look(query: torch.Tensor, heard: torch.Tensor, bias: torch.Tensor | None, he
         heard: keys, then values of all heads, shape (1, positions, 2 * heads * width).
         bias: added to the scores of the positions, shape (1, 1, 1, positions), or None.
         heads: how many.
+        done: counts of programs, int32, shape (heads,): zeros, which it leaves as zeros.
     """
     positions, width = heard.shape[1], query.shape[-1] // heads
     pieces = triton.next_power_of_2(triton.cdiv(positions, _PIECE))
     seen = torch.empty(heads, pieces, width, device=query.device)
     weights = torch.empty(heads, pieces, 2, device=query.device)
     out = torch.empty_like(query)
-    _look_at_piece[(heads, pieces)](
+    _look[(heads, pieces)](
         query,
         heard,
         bias,
         seen,
         weights,
+        done,
+        out,
         heads,
         positions,
         triton.cdiv(positions, pieces),
@@ -288,5 +376,19 @@ def look(query: torch.Tensor, heard: torch.Tensor, bias: torch.Tensor | None, he
         num_warps=_WARPS,
         **early(query.device),
     )
-    _put_together[(heads,)](seen, weights, out, WIDTH=width, PIECES=pieces, num_warps=1, **early(query.device))
     return out
+
+
+def _prepared(layer: Any, x: torch.Tensor, norm: nn.LayerNorm | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What ``_times`` reads, and in which form."""
+    columns = layer.weight.shape[1]
+    scale, bias = getattr(layer, "scale", None), layer.bias
+    norms = (None, None) if norm is None else (norm.weight, norm.bias)
+    form = {"COLUMNS": columns, "PADDED": triton.next_power_of_2(columns)}
+    form |= {"SCALED": scale is not None, "BIASED": bias is not None, "NORMED": norm is not None}
+    return (x, layer.weight, scale, bias, *norms), form
+
+
+def _rows_in_one(form: dict[str, Any]) -> int:
+    """Rows of a matrix that a program multiplies."""
+    return int(max(1, _NUMBERS // form["PADDED"]))

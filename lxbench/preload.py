@@ -19,20 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import kept, noise
+from lxbench.serve import NEEDED
 from lxbench.worker import MODEL_FOLDER
 
 # What nearly all rows use. Engines start threads of their own and are left to their rows.
 _COMPILER = ("torch._inductor.compile_fx", "torch.utils.cpp_extension")
 _REST = (
-    "scipy.signal",
-    "soundfile",
+    *NEEDED,
     "torch.ao.quantization",
     "torchao.quantization.pt2e.quantize_pt2e",
     "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer",
-    "transformers.models.whisper.feature_extraction_whisper",
-    "transformers.models.whisper.modeling_whisper",
-    "transformers.models.whisper.tokenization_whisper",
-    "lxbench.serve",
     "lxbench.variants",
 )
 

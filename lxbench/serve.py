@@ -11,6 +11,7 @@ import traceback
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -18,6 +19,15 @@ from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
 from lxbench.build import BuildReport, build, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
+
+# What all rows import; where it is not in memory already, while the worker waits for leave to build.
+NEEDED = (
+    "scipy.signal",
+    "soundfile",
+    "transformers.models.whisper.feature_extraction_whisper",
+    "transformers.models.whisper.modeling_whisper",
+    "transformers.models.whisper.tokenization_whisper",
+)
 
 
 @dataclass(frozen=True)
@@ -82,9 +92,12 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     def stage(text: str) -> None:
         connection.send(("stage", text))
 
+    for name in NEEDED:
+        import_module(name)
     connection.recv()  # Wait for leave: two that build and warm up on the same cores at once take many times as long.
-    with calibration.clips(job.calibration, job.language):
+    with calibration.clips(job.calibration, job.language) as asked:
         loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
+    report.calibrated = bool(asked)
     stage("compiling, warming up" if report.census["compiled"] else "warming up")
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     report.origins = _origins()
@@ -109,7 +122,8 @@ def _answer_requests(connection: Connection, job: Job) -> None:
             assert audio is not None
             connection.send(("profiles", profile.take(loaded, audio, job.language, value)))
         else:
-            usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, tuple(listener.heard))
+            warnings = (*listener.heard, *_without_graphs())
+            usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, warnings)
             connection.send(("usage", usage))
 
 
@@ -131,6 +145,13 @@ def _compiled_graphs() -> int:
     return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
 
 
+def _without_graphs() -> list[str]:
+    """That Inductor made no CUDA graph where it was asked for one: it says so to nobody."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    skipped = dynamo.counters["inductor"]["cudagraph_skips"] if dynamo else 0
+    return [f"Inductor left {skipped} CUDA graphs out, see TORCH_LOGS=+cudagraphs"] if skipped else []
+
+
 def _origins() -> dict[str, int]:
     """How much of what takes long was in a cache, and how much was made: graphs, cut models."""
     found = Counter(kept.origins)
@@ -142,12 +163,12 @@ def _origins() -> dict[str, int]:
 
 
 def _reset_peak(device: str) -> None:
+    gc.collect()
     if device == "cuda":
         import torch
 
         torch.cuda.reset_peak_memory_stats()
         return
-    gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)  # Give back what loading left over, or it would count as the variant's.
     with suppress(OSError):  # Elsewhere than on Linux the peak includes loading.

@@ -44,7 +44,7 @@ def test_a_state_has_clocks_what_throttles_and_processes(tool: Path, reasons: st
 
 
 def test_architectures_are_those_up_to_its_own(tool: Path) -> None:
-    assert gpu.architectures() == ["sm_70", "sm_75", "sm_80", "sm_86", "sm_89", "sm_90"]
+    assert gpu.architectures() == ["sm_70", "sm_75", "sm_80", "sm_86", "sm_87", "sm_89", "sm_90"]
     assert machine.instructions("cuda")[-1] == "sm_90"
     tool.write_text(TOOL.replace("9.0", "7.5"))
     assert gpu.architectures() == ["sm_70", "sm_75"]
@@ -59,6 +59,16 @@ def test_what_the_tool_does_not_know_is_left_out(tool: Path) -> None:
     assert gpu.state() == gpu.State()
 
 
+def test_the_gpu_that_is_visible_is_asked(tool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool.write_text('#!/bin/sh\nshift 2; test "$1" = -i && echo "$2, 1"\n')
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpu.describe() == {"gpu": "0", "driver": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    assert gpu.describe() == {"gpu": "2", "driver": "1"}
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937")
+    assert gpu.describe() == {"gpu": "GPU-8932f937", "driver": "1"}
+
+
 def test_idleness_does_not_throttle() -> None:
     assert gpu.throttling("0x0000000000000001") == ()
     assert gpu.throttling("0x00000000000000C8") == ("hardware slowdown", "temperature (hardware)", "power brake")
@@ -66,7 +76,8 @@ def test_idleness_does_not_throttle() -> None:
 
 
 @pytest.mark.usefixtures("tool")
-def test_a_row_on_a_gpu_is_watched_and_strangers_are_told() -> None:
+def test_a_row_on_a_gpu_is_watched_and_strangers_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lxbench.run._GPU_ASKED_S", 0.0)
     ours, theirs = (SimpleNamespace(pid=pid) for pid in (4711, 1))
     timed: Any = SimpleNamespace(id="bf16-cuda", device="cuda", gpu=None, driver_mib=None)
     run: Any = SimpleNamespace(_workers={"bf16-cuda": ours}, _every_worker=[ours, theirs], notes=[])
@@ -75,6 +86,11 @@ def test_a_row_on_a_gpu_is_watched_and_strangers_are_told() -> None:
     assert timed.driver_mib == 1024
     assert timed.gpu.sm_mhz == 1980
     assert run.notes == ["while bf16-cuda was timed, others were on the GPU: process 4712 (30 MiB)"]
+    run.notes.clear()
+    ours.pid = 17  # In a container, where the driver knows it by another number.
+    with Run._watched_gpu(run, timed):
+        pass
+    assert (timed.driver_mib, run.notes) == (None, [])
     timed.device = "cpu"
     timed.gpu = None
     with Run._watched_gpu(run, timed):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +20,7 @@ from lxbench import graphed
 from lxbench.graphed import Int8Linear
 from lxbench.plain import Decoder
 from lxbench.steps.plain import graph_decoding, graph_encoder, plain_decoding
+from tests.suite import ROOT
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -114,20 +119,26 @@ def test_a_product_is_that_of_torch(rows: int, columns: int, int8: bool) -> None
     )
 
 
-def test_attention_to_the_text_is_that_of_torch() -> None:
+@pytest.mark.parametrize("columns", [96, 384])
+@pytest.mark.parametrize("int8", [False, True])
+def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> None:
     from lxbench import kernels
 
     heads, length, width = 3, 80, 64
+    layer: nn.Module = nn.Linear(columns, 3 * heads * width, device=DEVICE)
+    layer, norm = Int8Linear(layer) if int8 else layer, nn.LayerNorm(columns, device=DEVICE)  # type: ignore[arg-type]
     keys, values = (torch.zeros(1, heads, length, width, device=DEVICE) for _ in range(2))
+    counts = torch.zeros(heads, dtype=torch.int32, device=DEVICE)
     known: list[tuple[torch.Tensor, torch.Tensor]] = []
     for place in range(70):
-        qkv = torch.randn(1, 1, 3 * heads * width, device=DEVICE)
-        query, key, value = qkv.view(1, 1, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)
+        x = torch.randn(1, 1, columns, device=DEVICE)
+        query, key, value = layer(norm(x)).view(1, 1, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)
         known.append((key, value))
         so_far = [torch.cat(parts, dim=2) for parts in zip(*known, strict=True)]
         seen = scaled_dot_product_attention(query, so_far[0], so_far[1])
-        found = kernels.look_back(qkv, keys, values, torch.tensor([place], device=DEVICE))
+        found = kernels.look_back(layer, x, norm, keys, values, torch.tensor([place], device=DEVICE), counts)
         torch.testing.assert_close(found, seen.transpose(1, 2).flatten(2), atol=2e-5, rtol=2e-5)
+        assert not counts.any(), "the next kernel counts from here"
 
 
 @pytest.mark.parametrize("positions", [3, 300, 1500])
@@ -142,7 +153,40 @@ def test_attention_to_what_was_heard_is_that_of_torch(positions: int, biased: bo
     keys, values = heard.view(1, positions, 2 * heads, width).transpose(1, 2).chunk(2, dim=1)
     split = query.view(1, 1, heads, width).transpose(1, 2)
     seen = scaled_dot_product_attention(split, keys, values, attn_mask=bias).transpose(1, 2).flatten(2)
-    torch.testing.assert_close(kernels.look(query, heard, bias, heads), seen, atol=2e-5, rtol=2e-5)
+    counts = torch.zeros(heads, dtype=torch.int32, device=DEVICE)
+    for _ in range(2):
+        torch.testing.assert_close(kernels.look(query, heard, bias, heads, counts), seen, atol=2e-5, rtol=2e-5)
+        assert not counts.any(), "the next kernel counts from here"
+
+
+def test_the_kernels_compile_for_hopper() -> None:
+    """Compiled as they are launched, for a GPU that need not be there: all of a step, with and without int8 weights."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.compiled"],
+        cwd=ROOT,
+        env={name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    kernels = json.loads(done.stdout)
+    assert {kernel["name"] for kernel in kernels} == {"_product", "_look_back", "_look"}
+    for kernel in kernels:
+        assert kernel["cubin"] > 0
+        # It lets the next one begin, and waits for the one before.
+        assert kernel["launches"] == kernel["waits"] == 1, kernel
+        # All threads have stored what they found before the program is counted, and read what others did after it.
+        assert kernel["counted_behind_a_barrier"] is (kernel["name"] != "_product"), kernel
+
+
+def test_int8_weights_stay_within_float16() -> None:
+    """A sum of products with integers is soon more than 65504, though what it stands for is not."""
+    layer = nn.Linear(512, 8, dtype=torch.float16)
+    layer.weight.data.fill_(0.01)
+    said = Int8Linear(layer)(torch.full((1, 512), 5.0, dtype=torch.float16))
+    torch.testing.assert_close(said, layer(torch.full((1, 512), 5.0, dtype=torch.float16)), atol=0.05, rtol=0.0)
 
 
 def test_int8_weights_are_within_half_a_step_of_what_they_were() -> None:
