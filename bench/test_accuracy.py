@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from lxbench import gate
+from lxbench import gate, looks
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.verdict import Verdict
 
 
 def test_accuracy(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
-    gate.hear(run, row)
+    looks.hear(run, row)
     if not row.scored:
         pytest.skip("the model's weights are random: what it says is not scored")
     expect(row, "accuracy", gate.judge_accuracy(run, row))

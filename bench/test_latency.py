@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from lxbench import gate
+from lxbench import gate, looks
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.verdict import Verdict
@@ -17,9 +17,9 @@ from lxbench.verdict import Verdict
 def test_latency(row: Row, run: Run, benchmark: BenchmarkFixture, expect: Callable[[Row, str, Verdict], None]) -> None:
     if benchmark.disabled:
         pytest.skip("timing is off: --benchmark-disable")
-    clips = gate.clips_to_time(run, row.variant)
-    run.time(row, clips, gate.clips_to_pair(run, row), benchmark.pedantic)
-    expect(row, "speed", gate.judge_first(run, row))
+    clips = looks.clips_to_time(run, row.variant)
+    run.time(row, clips, looks.clips_to_pair(run, row), benchmark.pedantic)
+    expect(row, "speed", looks.judge_first(run, row))
 
 
 def test_seconds(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
@@ -33,6 +33,6 @@ def test_speed(measured: Row, run: Run, expect: Callable[[Row, str, Verdict], No
     if "speed" not in measured.verdicts:
         pytest.skip("it was not timed")
     told = dict(measured.verdicts)
-    for what, said in gate.judge_again(run, measured).items():
+    for what, said in looks.judge_again(run, measured).items():
         if said != told.get(what):
             expect(measured, what, said)

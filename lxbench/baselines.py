@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lxbench import machine
+from lxbench import files, machine
+from lxbench.commands import to_record
 from lxbench.errors import BaselineError
 from lxbench.score import Counts, total
 from lxbench.stats import Interval, Timing
@@ -84,6 +83,8 @@ class Baseline:
     """One accepted result.
 
     Attributes:
+        calibration: fingerprint of the calibration clips, where a step looks at them; empty where none does, and in
+            files from before it was stored.
         speeds: one record for every kind of machine, see ``machine.RATIO_KEYS``; the first is of the kind that said
             what ``clips`` holds.
     """
@@ -101,6 +102,7 @@ class Baseline:
     speeds: tuple[Speed, ...]
     versions: dict[str, str] = field(default_factory=dict)
     recorded: str = ""
+    calibration: str = ""
 
     @property
     def counts(self) -> Counts:
@@ -144,7 +146,7 @@ def read(path: Path) -> Baseline | None:
     """
     if not path.exists():
         return None
-    again = f"nox -s baselines -- -k {path.stem}"
+    again = to_record(path.parent.name, f"{path.stem}-{path.parent.name}")
     try:
         content = json.loads(path.read_text("utf-8"))
         found, kept = content.pop("checksum"), content["format"]
@@ -170,17 +172,7 @@ def read(path: Path) -> Baseline | None:
 def write(path: Path, baseline: Baseline) -> None:
     """Write a baseline whole: an interruption leaves the old file or the new one."""
     content = _to_json(baseline)
-    text = _render({**content, "checksum": _checksum(content)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).chmod(0o644)
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
+    files.write(path, _render({**content, "checksum": _checksum(content)}))
 
 
 def orphans(folder: Path, known: Collection[str]) -> list[Path]:
@@ -204,6 +196,7 @@ def _to_json(baseline: Baseline) -> dict[str, Any]:
         "corpus": baseline.corpus,
         "language": baseline.language,
         "normalizer": baseline.normalizer,
+        **({"calibration": baseline.calibration} if baseline.calibration else {}),
         "versions": baseline.versions,
         "recorded": baseline.recorded,
         "clips": [_clip_to_json(clip) for clip in sorted(baseline.clips, key=lambda clip: clip.id)],
@@ -241,6 +234,7 @@ def _from_json(content: dict[str, Any]) -> Baseline:
         speeds=tuple(_speed_from_json(speed, content["recorded"]) for speed in content["speed"]),
         versions=content["versions"],
         recorded=content["recorded"],
+        calibration=content.get("calibration", ""),
     )
 
 

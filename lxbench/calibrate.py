@@ -26,13 +26,14 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lxbench import baselines, results, settings
+from lxbench import baselines, files, settings
 from lxbench.baselines import Spread
 from lxbench.commands import SUITE, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
+from lxbench.verdict_speed import UNLIKELY
 
 MIN_RUNS = 3
 _COLUMNS = (
@@ -74,10 +75,10 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
 def proposed_tolerance(apart: float) -> float:
     """The smallest tolerance, in whole per cent, with which an unchanged variant PASSes 19 times of 20.
 
-    The interval of a change is 1.645 of its standard deviation wide to each side, and itself lies up to 1.645 of it too
-    low; both runs have the noise.
+    What PASSes lies above the limit by ``verdict_speed.UNLIKELY`` of an interval's half, which is 1.645 standard
+    deviations of the change; and 1.645 of them too low lies one change of 20. Both runs have the noise.
     """
-    return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * (1.645 + 1.645) / _STEP - 1e-9))
+    return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * 1.645 * (1 + UNLIKELY) / _STEP - 1e-9))
 
 
 def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
@@ -87,7 +88,12 @@ def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
         UsageError: it ended before anything was judged.
     """
     command = [sys.executable, "-m", "pytest", *SUITE, *arguments, "--lx-results", str(folder)]
-    code = subprocess.run(command, check=False).returncode
+    with subprocess.Popen(command) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # It has got it too: it ends its workers, and writes what was measured.
+            process.wait()
+            raise
     if code not in (0, 1):
         raise UsageError(
             f"a run ended with exit code {code}",
@@ -153,8 +159,8 @@ def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[A
         counts = (str(one["red"]), str(one["texts_moved"]))
         grid.add_row(
             *map(Text, (one["variant"], str(one["runs"]), *shares, *counts)),
-            Text(f"{one['proposed']:.0%}"),
-            Text(f"{one['tolerance']:.0%}"),
+            Text(f"{one['proposed']:.1%}"),
+            Text(f"{one['tolerance']:.1%}"),
         )
     loud = [one["variant"] for one in found if one["proposed"] > one["tolerance"]]
     parts: list[Any] = ["", grid, ""]
@@ -167,11 +173,11 @@ def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[A
     parts.append(
         Text("tolerances are policy: the default is in lxbench/verdict.py, a row may have its own Tolerance(speed=...)")
     )
-    return [*parts, *map(Text, written), *([Text("review git diff baselines/", "bold red")] if written else [])]
+    return [*parts, *map(Text, written), *([Text("baselines changed: review them", "bold red")] if written else [])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, measure, store, propose; return the exit code: 1 where baselines were written, 4 for wrong usage."""
+    """Run, measure, store, propose; return the exit code: 1 where baselines were written, 2 interrupted, 4 usage."""
     parser = argparse.ArgumentParser(typed("nox -s calibrate --"), description=__doc__, allow_abbrev=False)
     parser.add_argument("--runs", type=int, default=10, help="how many runs, at least 3 (default: 10)")
     parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
@@ -198,12 +204,16 @@ def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
     began, runs = time.monotonic(), []
     for number in range(1, count + 1):
         print(f"calibration: run {number} of {count}{_left(began, number - 1, count)}", flush=True)
-        runs.append(run_once(place, arguments))
+        try:
+            runs.append(run_once(place, arguments))
+        except KeyboardInterrupt:
+            print(f"interrupted, nothing is stored: {len(runs)} whole runs are in {place}")
+            return 2
         if number == 1:
             _check_recorded(runs[0], arguments)
     found, written = store(runs, f"{datetime.now():%Y-%m-%d}")
     kept = {"machine": runs[0]["machine"], "runs": count, "variants": found}
-    results.write_text(place / "calibration.json", json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
+    files.write(place / "calibration.json", json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
     width = shutil.get_terminal_size((100, 24)).columns
     print(terminal.render(report(found, written), width, sys.stdout.isatty()), end="")
     print(f"everything is in {place}")

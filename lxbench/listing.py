@@ -9,7 +9,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 import platformdirs
 
+from lxbench import files
 from lxbench.errors import CorpusError
 
 Columns = Mapping[str, str]
@@ -57,19 +57,20 @@ class Entry:
     fault: str = ""
 
 
-def entries(path: Path, spec: str, columns: Columns) -> Iterator[Entry]:
+def entries(path: Path, spec: str, columns: Columns, required: Sequence[str] = ("audio",)) -> Iterator[Entry]:
     """Yield every entry behind a SPEC, those listed twice with that for a fault.
 
     Args:
         path: where a folder or a file would be.
         spec: what the user asked for.
         columns: names that ``audio``, ``text`` and ``id`` go by, where they are not among the known ones.
+        required: of these, what it must have a column for.
 
     Raises:
         CorpusError: nothing is there, or it is not what it seems to be.
     """
     seen: dict[str, str] = {}
-    for entry in _find(path, spec)(columns):
+    for entry in _find(path, spec)(columns, required):
         if not entry.fault and entry.id in seen:
             yield Entry(entry.id, entry.text, entry.where, entry.fetch, f"listed twice, first in {seen[entry.id]}")
             continue
@@ -77,7 +78,7 @@ def entries(path: Path, spec: str, columns: Columns) -> Iterator[Entry]:
         yield entry
 
 
-def _find(path: Path, spec: str) -> Callable[[Columns], Iterator[Entry]]:
+def _find(path: Path, spec: str) -> Callable[[Columns, Sequence[str]], Iterator[Entry]]:
     if path.is_file() and path.suffix in _SUFFIXES:
         return partial(_of_lines, path)
     if listing := next((path / name for name in _LISTINGS if (path / name).is_file()), None):
@@ -107,14 +108,15 @@ def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequenc
     """
     found: dict[str, str] = {}
     for role in KNOWN:
-        wanted = _names(role, chosen)
+        wanted, taken = _names(role, chosen), found.values()
         if name := next((name for name in wanted if name in columns), None):
             found[role] = name
         elif role in chosen or role in required:
+            other = next((column for column in columns if column not in taken), "NAME")
             raise CorpusError(
                 f"{place} has no column for the {role}: it has {', '.join(columns) or 'none'}",
                 expected=f"a column called {' or '.join(wanted)}",
-                command=f"nox -s bench-cpu -- --lx-columns {role}={next(iter(columns), 'NAME')}",
+                command=f"nox -s bench-cpu -- --lx-columns {role}={other}",
             )
     return found
 
@@ -126,14 +128,15 @@ def _names(role: str, chosen: Columns) -> tuple[str, ...]:
 # --- files of lines ----------------------------------------------------------------------------------------
 
 
-def _of_lines(listing: Path, columns: Columns) -> Iterator[Entry]:
-    found: dict[str, str] = {}
-    for line, row in (_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing):
+def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Iterator[Entry]:
+    lines = list((_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing))
+    there = dict.fromkeys(name for _, row in lines if isinstance(row, dict) for name in row if name)
+    found = named(list(there), columns, str(listing), required) if there else {}
+    for line, row in lines:
         if isinstance(row, str):
             yield _useless(f"{listing.name}:{line}", row)
-            continue
-        found = found or named(list(filter(None, row)), columns, f"{listing}:{line}", ["audio"])
-        yield _of_line(row, listing.parent, f"{listing.name}:{line}", found["audio"], columns)
+        else:
+            yield _of_line(row, listing.parent, f"{listing.name}:{line}", found["audio"], columns)
 
 
 def _of_line(row: Mapping[str, Any], folder: Path, where: str, audio: str, columns: Columns) -> Entry:
@@ -163,8 +166,11 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
-    for row in reader:
-        yield reader.line_num, row
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        yield reader.line_num, f"not CSV from here on: {error}"
 
 
 def _text(path: Path) -> str:
@@ -233,10 +239,10 @@ def _of_split(loaded: Any, spec: str, split: str) -> Any:
     )
 
 
-def _of_rows(rows: Any, spec: str, base: Path, columns: Columns) -> Iterator[Entry]:
+def _of_rows(rows: Any, spec: str, base: Path, columns: Columns, required: Sequence[str]) -> Iterator[Entry]:
     import datasets
 
-    found = named(rows.column_names, columns, f"corpus {spec}", ["audio"])
+    found = named(rows.column_names, columns, f"corpus {spec}", required)
     if isinstance(rows.features[found["audio"]], datasets.Audio):
         rows = rows.cast_column(found["audio"], datasets.Audio(decode=False))
     told = rows.select_columns([found[role] for role in ("id", "text") if role in found])
@@ -260,10 +266,7 @@ def _file_of(rows: Any, column: str, number: int, base: Path) -> Path:
         folder = platformdirs.user_cache_path("lxbench") / "audio"
         file = folder / f"{hashlib.sha256(data).hexdigest()[:32]}{name.suffix}"
         if not file.is_file():
-            folder.mkdir(parents=True, exist_ok=True)
-            draft = file.with_name(f".{file.name}.{os.getpid()}")
-            draft.write_bytes(data)
-            draft.replace(file)
+            files.write(file, data)
         return file
     if isinstance(path := held.get("path"), str) and path:
         return base / path

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lxbench import machine, score, verdict
+from lxbench import files, machine, score, verdict
 from lxbench.profile import Profile
 from lxbench.row import Row
 from lxbench.run import Run
@@ -89,7 +89,7 @@ def ratios(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 def write(folder: Path, results: Mapping[str, Any]) -> Path:
     """Write results.json whole and point ``latest`` beside the folder to it."""
     path = folder / "results.json"
-    write_text(path, json.dumps(_finite(results), ensure_ascii=False, indent=1) + "\n")
+    files.write(path, json.dumps(_finite(results), ensure_ascii=False, indent=1) + "\n")
     link = folder.parent / f".latest-{os.getpid()}"
     try:
         link.unlink(missing_ok=True)
@@ -100,27 +100,15 @@ def write(folder: Path, results: Mapping[str, Any]) -> Path:
     return path
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: an interruption leaves the old one or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
-
-
 def _harness(run: Run, wall_s: float) -> dict[str, float]:
     """Where the wall time went, in seconds and as shares of it.
 
     ``transcribing``: clips of the run. ``warming_up``: a clip before them. ``building``: steps and compilation.
     ``loading``: the rest of what workers did: to start, to load a model, to read clips. ``own``: the harness itself.
     """
-    parts = {
-        "transcribing": run.transcribing,
-        "warming_up": run.warming_up,
-        "building": run.building,
-        "loading": run.waited - run.transcribing - run.warming_up - run.building,
-        "own": max(0.0, wall_s - run.waited),
-    }
+    parts = {what: run.spent(what) for what in ("transcribing", "warming_up", "building")}
+    waited = run.spent("waited")
+    parts |= {"loading": waited - sum(parts.values()), "own": max(0.0, wall_s - waited)}
     spent = {"wall_s": round(wall_s, 3)}
     for name, seconds in parts.items():
         spent |= {f"{name}_s": round(seconds, 3), f"{name}_share": round(seconds / wall_s, 6) if wall_s else 0.0}

@@ -12,9 +12,11 @@ import pytest
 if shutil.which("nvidia-smi") is None:  # Triton decides when it is first imported; torch does that on the way.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from lxbench import embedded, models
+from lxbench import corpus, embedded, models, update
+from lxbench.corpus import Corpus
 from lxbench.families import Loaded
-from tests.suite import ROOT, Bench, bench_command, bench_environ, copy_clips
+from tests.made import judge, make_row, make_run
+from tests.suite import CORPORA, ROOT, Bench, bench_command, bench_environ, copy_clips
 
 
 @pytest.fixture(scope="session")
@@ -45,3 +47,18 @@ def bench(tmp_path: Path) -> Bench:
         )
 
     return bench
+
+
+@pytest.fixture
+def clips() -> Corpus:
+    return corpus.load("ivr-ru", CORPORA, 4)
+
+
+@pytest.fixture
+def stored(tmp_path: Path, clips: Corpus) -> Path:
+    """A folder with a baseline of bf16, twice as fast as fp32 and without an error."""
+    run = make_run(tmp_path, clips, "new")
+    judge(run, make_row(run))
+    (line,) = list(update.write(run, "2026-11-23"))
+    assert line == f"baseline written: {run.baseline_path('bf16')}"
+    return tmp_path

@@ -1,103 +1,17 @@
+"""The table, what stands under it, and Markdown."""
+
 from __future__ import annotations
 
-import io
 import re
-import time
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.text import Text
 
 from lxbench.history import Comparison
-from lxbench.report import advice, details, markdown, remarks, table, terminal
-from lxbench.report.progress import LiveProgress
-from lxbench.settings import Settings
+from lxbench.report import details, markdown, remarks, table, terminal
 from lxbench.stats import Change, Interval
 from lxbench.verdict import Word
-
-SETTINGS = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
-
-
-def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
-    return {
-        "id": f"{variant}-cpu",
-        "variant": variant,
-        "reference": variant == "fp32",
-        "verdict": word,
-        "verdicts": {"speed": {"word": "PASS", "text": "fine"}, "accuracy": {"word": word, "text": "WER 0.3"}},
-        "usable": True,
-        "shown_usable": True,
-        "declared_unusable": False,
-        "complete": True,
-        "warnings": [],
-        "disturbance": {"load": 2.0, "stolen": 0.0, "others": 0.02, "mhz": 2600.0},
-        "profile": {},
-        "wer": 0.1393,
-        "cer": 0.02793,
-        "seconds": 0.6226,
-        "processes": 1,
-        "parts": {"features": 0.001, "encoder": 0.25, "decoder": 0.3706, "rest": 0.001},
-        "ratio": {"value": 1.812, "low": 1.773, "high": 1.851},
-        "peak_mib": 976.4,
-        "size_mib": 138.7,
-        "build": {
-            "seconds": {"load": 3.0, "steps": 0.2, "warm-up": 1.5},
-            "steps": [{"name": "cast(bfloat16)", "changed": ["dtypes"]}],
-            "loaded": {"modules": {"torch.nn.modules.Linear": 3}, "size_mib": 277.0},
-            "census": {
-                "modules": {"torch.nn.modules.Linear": 1, "x.Packed": 2},
-                "dtypes": {"float32": 7_000_000, "int8": 3_000_000, "int64": 4},
-                "zeros": 1_000_000,
-                "size_mib": 138.7,
-            },
-        },
-        "baseline": {"clips": {"a": {"text": "", "word_edits": 1}}},
-        "clips": [
-            {"id": "a", "text": "Раз дваа", "word_edits": 1, "tokens": 3, "pairs": [(1.2, 0.6)]},
-            {"id": "b", "text": "<b>три</b> | `x`", "word_edits": 2, "tokens": 6, "pairs": [(1.6, 0.8)]},
-            {"id": "c", "text": "пять", "word_edits": 0, "tokens": 3, "pairs": []},
-        ],
-        **values,
-    }
-
-
-def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
-    return {
-        "language": "ru",
-        "normalizer": "russian/1",
-        "device": "cpu",
-        "model": {"name": "whisper-base"},
-        "corpus": {
-            "name": "ivr-ru",
-            "seconds": 9.0,
-            "clips": [{"id": "a", "text": "Раз, два!"}, {"id": "b", "text": "три"}, {"id": "c", "text": "5"}],
-        },
-        "machine": {"cpu": "Xeon", "threads": 2},
-        "versions": {"torch": "2.13.0"},
-        "harness": {
-            "wall_s": 60.0,
-            "transcribing_share": 0.91,
-            "warming_up_share": 0.02,
-            "building_share": 0.036,
-            "loading_share": 0.03,
-            "own_share": 0.004,
-        },
-        "rows": list(rows),
-        "absent": [],
-        "order": [row["variant"] for row in rows],
-        "orphans": [],
-        "notes": [],
-        "next": "",
-        **values,
-    }
-
-
-def ending(found: dict[str, Any], width: int, comparison: Comparison | None = None) -> str:
-    parts = terminal.ending(found, comparison, [], Path("results/now"), width)
-    return terminal.render(parts, width, color=False)
-
+from tests.reported import ending, results, row
 
 WIDE_ROWS = [row("fp32", "PASS", ratio=None), row("ptq-dynamic", "INCONCLUSIVE"), row("x", "REGRESSED", usable=False)]
 
@@ -234,26 +148,6 @@ def test_a_row_that_is_declared_unusable_says_so() -> None:
     assert table.cells(row("x", "PASS", usable=False, declared_unusable=True))[-1] == "PASS, unusable as declared"
 
 
-def test_equal_sentences_are_said_once() -> None:
-    fresh = {"word": "NEW", "text": "no baseline"}
-    rows = [row(name, "NEW", verdicts={"speed": fresh, "accuracy": fresh}) for name in ("fp32", "bf16")]
-    assert list(table.verdicts(results(*rows))) == [
-        ("NEW", "fp32-cpu speed and accuracy, bf16-cpu speed and accuracy", "no baseline")
-    ]
-
-
-def test_what_a_reader_should_know_is_told_once() -> None:
-    short = row("x", "PASS", warnings=["odd scales"])
-    short["clips"] = short["clips"][:2]
-    found = results(row("fp32", "PASS", warnings=["odd scales"]), short, notes=["fp32 said two things"])
-    assert list(remarks.remarks(found)) == [
-        "x was run on the first 2 of 3 clips alone",
-        "warning in fp32, x: odd scales",
-        "fp32 said two things",
-    ]
-    assert "note: warning in fp32, x: odd scales" in ending(found, 120)
-
-
 def test_the_details_tell_what_a_step_changed() -> None:
     (cells,) = details.details(results(row("bf16", "PASS")))
     assert cells == (
@@ -350,120 +244,3 @@ def test_clocks_and_throttling_are_told_under_the_table() -> None:
     assert "the GPU's clock was 1200 to 1980 MHz while rows were timed" in told
     assert "the GPU was throttled while these rows were timed: fp16 (power cap, temperature)" in told
     assert not [line for line in remarks.remarks(results(row("fp32", "PASS"))) if "GPU" in line]
-
-
-@pytest.mark.parametrize(
-    ("rows", "updated", "command"),
-    [
-        ([("fp32", "PASS")], [], ""),
-        ([("fp32", "INCONCLUSIVE")], [], ""),
-        ([("fp32", "NEW"), ("bf16", "NEW")], [], "nox -s baselines -- --lx-update new -k '[fp32-cpu] or [bf16-cpu]'"),
-        ([("fp32", "NEW"), ("bf16", "STALE")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
-        ([("bf16", "IMPROVED")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
-        (
-            [("bf16", "REGRESSED")],
-            [],
-            "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'  # if this is what you want",
-        ),
-        ([("bf16", "REGRESSED"), ("x", "CRASHED")], [], "less results/latest/logs/x-cpu.log"),
-        ([("bf16", "NEW")], ["baseline written: x"], "git diff baselines"),
-    ],
-)
-def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], command: str) -> None:
-    found = results(*(row(variant, word) for variant, word in rows))
-    assert advice.next_command(found, SETTINGS, updated) == command
-
-
-def test_the_next_command_repeats_the_options_of_the_run() -> None:
-    settings = Settings("cuda", "my model", "golos", "ru", 8, Path("baselines"), frozenset(), Path("results"))
-    red = {**row("bf16", "NEW"), "id": "bf16-cuda"}
-    command = advice.next_command(results(red), settings, [])
-    assert command == (
-        "nox -s bench-gpu -- --lx-update new -k '[bf16-cuda]' --lx-model 'my model' --lx-corpus golos --lx-clips 8"
-    )
-    named = {"audio": "wav", "text": "said"}
-    settings = replace(settings, device="cpu", revision="v2", columns=named, normalizer="none", skip_bad=True)
-    assert advice.next_command(results(row("bf16", "NEW")), settings, []) == (
-        "nox -s baselines -- --lx-update new -k '[bf16-cpu]' --lx-model 'my model' --lx-revision v2 "
-        "--lx-corpus golos --lx-columns audio=wav,text=said --lx-normalizer none --lx-clips 8 --lx-skip-bad"
-    )
-
-
-def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
-    settings = Settings("cpu", "embedded", "ivr-ru", "ru", 8, Path("baselines"), frozenset(), Path("results"))
-    assert "--lx-clips" not in advice.next_command(results(row("bf16", "NEW")), settings, [])
-
-
-def test_orphans_are_pruned_by_the_next_command() -> None:
-    command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
-    assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"
-
-
-def test_what_is_timed_again_takes_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    out = io.StringIO()
-    progress = LiveProgress(out)
-    progress.plan([("bf16-cpu", 4)])
-    for number in range(1, 5):
-        now[0] += 10.0
-        progress.clip("bf16-cpu", number, 4, "раз")
-    assert out.getvalue().splitlines()[-1].startswith("bf16-cpu: clip 4 of 4, 0:00 left")
-    progress.more("bf16-cpu", 0.5)
-    now[0] += 40.0
-    progress.clip("bf16-cpu", 1, 4, "раз")
-    # 4 in the 70 s since the first, and one more to come.
-    assert out.getvalue().splitlines()[-1].startswith("bf16-cpu: clip 1 of 4, 0:17 left")
-
-
-def test_progress_without_a_terminal_is_plain_lines() -> None:
-    out = io.StringIO()
-    progress = LiveProgress(out)
-    progress.plan([("fp32-cpu", 2)])
-    progress.stage("fp32-cpu", "loading")
-    progress.clip("fp32-cpu", 1, 2, "раз [b]два[/b]")
-    progress.clip("fp32-cpu", 2, 2, "три")
-    progress.line(Text("done"))
-    progress.stop()
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "fp32-cpu: loading"
-    assert lines[1].startswith("fp32-cpu: clip 1 of 2, -:-- left"), "by one clip nobody knows"
-    assert lines[-2:] == ["fp32-cpu: clip 2 of 2, 0:00 left: три", "done"]
-
-
-def test_rows_whose_usability_is_not_shown_are_named() -> None:
-    found = results(row("bf16", "PASS", shown_usable=False), row("q", "PASS"), row("x", "PASS", usable=False))
-    (said,) = remarks.remarks(found)
-    assert said == (
-        "within the margin of fp32 as measured, but 3 clips are too few to show it (the interval reaches beyond): bf16"
-    )
-
-
-def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_it() -> None:
-    (a, b, c) = row("fp32", "PASS")["clips"]
-    found = results(
-        row("fp32", "PASS", clips=[{**a, "words": 2}, {**b, "words": 3}, {**c, "words": 1}]),
-        row("bnb-int8", "PASS", clips=[a, b], shortened=True),
-    )
-    assert [line.cells[1:3] for line in table.lines(found)] == [("0.139", "0.028"), ("0.139*", "0.028*")]
-    assert list(remarks.remarks(found)) == [
-        "*: recorded as hardly faster than fp32, judged on the first 2 of 3 clips (WER of fp32 there: 0.600), "
-        "where they say what they said then: bnb-int8; --benchmark-disable hears all"
-    ]
-
-
-def test_a_disturbed_machine_is_noted() -> None:
-    busy = {"load": 3.0, "stolen": 0.01, "others": 0.94, "mhz": None}
-    found = results(row("fp32", "PASS", disturbance=None), row("bf16", "PASS", disturbance=busy), row("q", "PASS"))
-    (note,) = [remark for remark in remarks.remarks(found) if "cores" in remark]
-    assert note == "other processes used 0.9 to 0.9 cores while these rows were timed: bf16; their seconds are too high"
-
-
-def test_rows_beside_which_fp32_itself_was_slower_are_named() -> None:
-    rows = [row(name, "PASS") for name in ("bf16", "q", "p")]
-    rows[1]["clips"] = [
-        {**clip, "pairs": [(1.45 * ref, said) for ref, said in clip["pairs"]]} for clip in rows[1]["clips"]
-    ]
-    (said,) = remarks.remarks(results(*rows))
-    assert said.startswith("fp32 itself took longer beside q (+45%) than beside the other rows")
-    assert list(remarks.remarks(results(rows[0], rows[2]))) == []

@@ -11,10 +11,10 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lxbench import files
 from lxbench.report import table
 from lxbench.report.table import Results
-from lxbench.results import write_text
-from tools import picture
+from tools import marks, picture
 
 ROOT = Path(__file__).parent.parent
 README, KEPT, PICTURE = ROOT / "README.md", ROOT / "docs" / "run.json", ROOT / "docs" / "run.svg"
@@ -42,8 +42,7 @@ def first_screen(results: Results) -> str:
 
 def updated(text: str, results: Results) -> str:
     """README with the table in its place."""
-    before, rest = text.split(BEGIN)
-    return f"{before}{BEGIN}\n{first_screen(results)}\n{END}{rest.split(END)[1]}"
+    return marks.updated(text, BEGIN, END, first_screen(results))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,9 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = json.loads((chosen.run / "results.json" if chosen.run else KEPT).read_text("utf-8"))
     drawn = picture.draw(run)  # first of all: what cannot be drawn changes nothing
     if chosen.run is not None:
-        write_text(KEPT, json.dumps(run, ensure_ascii=False, separators=(",", ":")) + "\n")
-    write_text(README, updated(README.read_text("utf-8"), run))
-    write_text(PICTURE, drawn)
+        files.write(KEPT, json.dumps(run, ensure_ascii=False, separators=(",", ":")) + "\n")
+    files.write(README, updated(README.read_text("utf-8"), run))
+    files.write(PICTURE, drawn)
 
 
 if __name__ == "__main__":

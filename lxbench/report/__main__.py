@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lxbench import files
 from lxbench.commands import typed
 from lxbench.compare import load
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import page
-from lxbench.results import write_text
 
 _COMMAND = "nox -s report -- results/latest"
 
@@ -30,10 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out: Path = chosen.out or folders[0] / "report.html"
     try:
         runs = [_load(path) for path in chosen.runs]
+        _check_alike(runs, chosen.runs)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4
-    write_text(out, page.render(runs, folders, out.parent))
+    files.write(out, page.render(runs, folders, out.parent))
     print(f"written: {out}")
     return 0
 
@@ -47,6 +48,29 @@ def _load(path: Path) -> dict[str, Any]:
             command=_COMMAND,
         )
     return run
+
+
+def _check_alike(runs: Sequence[dict[str, Any]], paths: Sequence[Path]) -> None:
+    """Refuse to show runs side by side that mean different things by a clip or by an edit.
+
+    Raises:
+        UsageError: they do.
+    """
+
+    def refused(why: str, path: Path) -> UsageError:
+        return UsageError(
+            f"{paths[0]} and {path} cannot stand side by side: {why}",
+            expected="runs of the same recordings, scored by the same normaliser",
+            command=f"nox -s report -- {paths[0]}",
+        )
+
+    known: dict[str, str] = {}
+    for run, path in zip(runs, paths, strict=True):
+        if run["normalizer"] != runs[0]["normalizer"]:
+            raise refused(f"their normalisers are {runs[0]['normalizer']} and {run['normalizer']}", path)
+        for clip in run["corpus"]["clips"]:
+            if known.setdefault(clip["id"], clip["fingerprint"]) != clip["fingerprint"]:
+                raise refused(f"clip {clip['id']} is another recording, or has another text", path)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def ending(
     parts.append(Text(f"{details.wall_time(results)}; everything is in {folder}"))
     if updated:
         parts += ["", *map(_whole, updated)]
-        parts.append(Text("baseline written, review git diff baselines/", "bold red"))
+        parts.append(Text("baselines changed: review them", "bold red"))
     if results["next"]:
         parts += ["", _whole(f"next: {results['next']}", "bold")]
     return parts

@@ -22,9 +22,8 @@ from typing import Any
 
 from scipy.stats import f_oneway, levene
 
-from lxbench import corpus, embedded, worker
+from lxbench import corpus, embedded, files, worker
 from lxbench.commands import CORPORA
-from lxbench.results import write_text
 from lxbench.serve import Job
 from lxbench.worker import Worker
 
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for process in record(chosen.rounds):
             recorded.append(process)
             print(f"{len(recorded)} of {chosen.rounds * (1 + len(SERVERS))}", flush=True)
-        write_text(chosen.file, json.dumps(recorded, ensure_ascii=False, separators=(",", ":")) + "\n")
+        files.write(chosen.file, json.dumps(recorded, ensure_ascii=False, separators=(",", ":")) + "\n")
     for line in tables(json.loads(chosen.file.read_text("utf-8"))):
         print(line, flush=True)
 

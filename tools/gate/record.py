@@ -21,8 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lxbench import files
 from lxbench.calibrate import run_once
-from lxbench.results import write_text
 
 
 def burn(seed: int, longest_s: float = 4.0) -> None:
@@ -72,7 +72,7 @@ def compact(run: dict[str, Any]) -> dict[str, Any]:
 
 def _write(path: Path, machine: dict[str, Any], disturbed: bool, runs: list[dict[str, Any]]) -> None:
     found = {"machine": machine, "disturbed": disturbed, "runs": runs}
-    write_text(path, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
+    files.write(path, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from lxbench.baselines import Speed
-from lxbench.gate import MAX_LOOKS, RECORD_ROUNDS, unsure
+from lxbench.looks import MAX_LOOKS, RECORD_ROUNDS, unsure
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.stats import Change, Interval, effective, mean_ratio, process_spread, timing
 from lxbench.verdict import Tolerance, Word
@@ -257,7 +257,7 @@ def speed(path: Path, against: Path | None, tolerance: float, draws: int, most: 
         yield from _noise(name, found)
         tried = [(trial, Remembered(looks(trial))) for trial in trials(stored, found, draws)]
         yield f"\n{name}: {len(tried)} comparisons of {len(found)} recordings with {len(stored)} stored ones\n"
-        yield f"| slower by | lxbench, {tolerance:.0%} | {' | '.join(RULES)} | lxbench's words | pairs, mean |"
+        yield f"| slower by | lxbench, {tolerance:.1%} | {' | '.join(RULES)} | lxbench's words | pairs, mean |"
         yield f"| ---: | ---: |{' ---: |' * len(RULES)} --- | ---: |"
         for by in SLOWDOWNS:
             shares, told = _judged(by, tried, tolerance, most, stored is found)

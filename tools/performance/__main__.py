@@ -17,11 +17,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from lxbench import baselines, score
+from lxbench import baselines, files, score
 from lxbench.report import details, remarks, table
 from lxbench.report.table import Results
-from lxbench.results import write_text
 from lxbench.variants import VARIANTS
+from tools import marks
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "performance.md"
@@ -101,13 +101,6 @@ def starts(runs: Sequence[Results]) -> str:
     return _table(("variant", "cold", "warm"), lines)
 
 
-def updated(text: str, name: str, content: str) -> str:
-    """The page with new content between the marks of a name."""
-    begin, end = BEGIN.format(name), END.format(name)
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n{content}\n{end}{rest.split(end)[1]}"
-
-
 def _table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     head = [columns, ("---", *["---:"] * (len(columns) - 1))]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [*head, *lines])
@@ -135,8 +128,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     contents = {name: write(runs) for name, write in TABLES[chosen.what].items()}
     text = PAGE.read_text("utf-8")
     for name, content in contents.items():
-        text = updated(text, name, content)
-    write_text(PAGE, text)
+        text = marks.updated(text, BEGIN.format(name), END.format(name), content)
+    files.write(PAGE, text)
 
 
 if __name__ == "__main__":

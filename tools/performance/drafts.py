@@ -10,16 +10,14 @@ lookup). The texts are what fp32 says to the clips of ``ivr-ru-selection``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from lxbench import corpus, embedded, models
 from lxbench.audio import read_audio
+from lxbench.commands import CORPORA
 from lxbench.families.whisper import decode, encode, extract, prompt_ids
-
-CORPORA = Path(__file__).parent.parent.parent / "bench" / "corpora"
 
 
 def by_layers(model: Any, heard: Any, ids: Sequence[int], start: int) -> list[list[bool]]:

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lxbench.results import write_text
+from lxbench import files
 from lxbench.verdict import USABLE_MARGIN
-from tools import picture
+from tools import marks, picture
 from tools.pruning.rows import CHOICES, LINES
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -79,9 +79,7 @@ def _speed(point: Mapping[str, Any]) -> str:
 def updated(text: str, kept: Points) -> str:
     """The page with the tables in their places."""
     for name, table in (("sweep", sweep_table(kept)), ("choices", choices_table(kept))):
-        begin, end = BEGIN.format(name), END.format(name)
-        before, rest = text.split(begin)
-        text = f"{before}{begin}\n{table}\n{end}{rest.split(end)[1]}"
+        text = marks.updated(text, BEGIN.format(name), END.format(name), table)
     return text
 
 
@@ -112,9 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kept |= points(json.loads((run / "results.json").read_text("utf-8")))
     drawn = draw(kept)  # first of all: what cannot be drawn changes nothing
     if run is not None:
-        write_text(KEPT, json.dumps(kept, indent=1) + "\n")
-    write_text(PAGE, updated(PAGE.read_text("utf-8"), kept))
-    write_text(PLOT, drawn)
+        files.write(KEPT, json.dumps(kept, indent=1) + "\n")
+    files.write(PAGE, updated(PAGE.read_text("utf-8"), kept))
+    files.write(PLOT, drawn)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,177 @@
+"""How much of a row is measured until it is decided: its clips, fp32 beside it, and once more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from lxbench import baselines, gate, verdict_speed
+from lxbench.corpus import Corpus
+from lxbench.errors import BaselineError
+from lxbench.ladder import Variant
+from lxbench.pairing import PAIRED_CLIPS
+from lxbench.row import Row, row_id
+from lxbench.run import Run
+from lxbench.stats import Timing
+from lxbench.verdict import Verdict, Word
+
+# How often fp32 is timed beside a block of clips at most, where the speed is still undecided.
+MAX_LOOKS = 12
+# How often it is timed beside the clips that are recorded, on average, at least and at most: every later run is held
+# against a record, and its error is in each of their intervals. The second time is another occasion.
+RECORD_ROUNDS = (1.5, 3.0)
+RECORD_ERROR = 0.004  # standard error of the ratio, within an occasion
+# How much more of the budget goes to a row that looks slower than is tolerated: it is what the gate is for.
+SUSPECTED = 4.0
+
+
+def clips_to_time(run: Run, variant: Variant) -> Corpus:
+    """The clips that a variant is timed on: all that its row names, or those that fp32 is timed beside.
+
+    The latter where the run only judges, and the variant is recorded on this kind of machine as no faster than fp32, or
+    by no more than is tolerated: nobody chooses it, and on the slowest rows of the ladder most of its time would be
+    spent. See ``hear``.
+    """
+    clips = run.corpus.first(variant.clips)
+    if run.settings.update or run.settings.study or not run.settings.timing:
+        return clips
+    try:
+        kept = baselines.read(run.baseline_path(variant.name))
+    except BaselineError:
+        return clips
+    speed = kept.speed_on(run.machine) if kept is not None else None
+    slow = speed is not None and speed.ratio is not None and speed.ratio.low <= 1 + variant.tolerance.speed
+    return clips.first(PAIRED_CLIPS) if slow else clips
+
+
+def hear(run: Run, row: Row) -> None:
+    """Have a row transcribe what was not timed of its clips, as far as it takes to judge it.
+
+    A variant says the same letter for letter as long as nothing has changed. One that is timed on a part of its clips
+    therefore hears the others only where it says something else than its baseline there, or is not what it was.
+    """
+    run.transcribe_rest(row)
+    if not row.scored:
+        return
+    as_recorded = row.against_baseline in gate.AS_RECORDED and not gate.says_otherwise(run, row)
+    if row.shortened and not row.measured_as and not as_recorded:
+        row.corpus, row.shortened = run.corpus.first(row.variant.clips), False
+        run.transcribe_rest(row)
+
+
+def plan(run: Run, variants: Sequence[Variant]) -> Iterator[tuple[str, int]]:
+    """Yield the id of each row and how many clips will be transcribed for it, fp32's beside it counted too."""
+    for number, variant in enumerate(variants):
+        id, clips = row_id(variant, run.settings.device), len(clips_to_time(run, variant).clips)
+        reference = variant is run.ladder[0]
+        if not reference and any(variant.same_work(other) for other in variants[:number]):
+            yield id, 0  # It takes that row's measurement over.
+            continue
+        alone = reference or not run.settings.timing
+        if run.settings.update and not alone:
+            yield id, 2 * clips * (2 if clips >= PAIRED_CLIPS else 1)  # About twice, see ``RECORD_ERROR``.
+        else:
+            yield id, clips + (0 if alone else min(clips, PAIRED_CLIPS))
+
+
+def clips_to_pair(run: Run, row: Row) -> int:
+    """How many clips fp32 is timed beside at first: all where a row is recorded, else one block."""
+    return len(row.corpus.clips) if _is_recorded(run, row) else PAIRED_CLIPS
+
+
+def judge_first(run: Run, row: Row) -> Verdict:
+    """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``."""
+    said = gate.judge_speed(run, row)
+    if said.word is Word.REGRESSED and undecided(run, row):
+        return replace(said, word=Word.INCONCLUSIVE, text=f"{said.text}; at a first look")
+    return said
+
+
+def judge_again(run: Run, row: Row) -> dict[str, Verdict]:
+    """Judge the speed of a row once all are measured, minutes later: those that are undecided are timed again.
+
+    Returns:
+        The verdicts that it changes, by what was judged.
+    """
+    if twin := next((other for other in run.rows if other.id == row.measured_as), None):
+        row.take_over(twin)
+    said = {"speed": decide_speed(run, row)}
+    row.verdicts |= said
+    if row.shortened and row.against_baseline not in gate.AS_RECORDED:
+        hear(run, row)
+        said["accuracy"] = gate.judge_accuracy(run, row)
+    row.verdicts |= said
+    return said
+
+
+def decide_speed(run: Run, row: Row) -> Verdict:
+    """Time a row again while its speed is undecided, as far as the budget goes, and judge it.
+
+    No row is red by one look: what seems to be is timed once more, whatever the budget; so is what is recorded. The
+    budget is shared with the later ones that are undecided too, see ``_claim``.
+    """
+    later = run.rows[run.rows.index(row) + 1 :]
+    share: float | None = None
+    while undecided(run, row):
+        if share is None:
+            mine = _claim(run, row)
+            share = mine / (mine + sum(_claim(run, other) for other in later))
+        unpaid = _is_recorded(run, row) or gate.judge_speed(run, row).word is Word.REGRESSED
+        if not (unpaid or run.budget.allows(row.id, share)):
+            break
+        run.time_again(row)
+    run.budget.close()
+    return gate.judge_speed(run, row)
+
+
+def _claim(run: Run, row: Row) -> float:
+    """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
+    if not undecided(run, row):
+        return 0.0
+    then = gate.stored_speed(run, row)
+    changed = None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
+    slower = changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
+    return SUSPECTED if slower else 1.0
+
+
+def undecided(run: Run, row: Row) -> bool:
+    """Whether more pairs of timings may be worth their time: the speed is undecided, or it is recorded for others.
+
+    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
+    """
+    if (
+        row.is_reference
+        or row.measured_as
+        or row.crash
+        or not row.scored
+        or not row.timed
+        or row.speed_crash
+        or row.word is Word.CRASHED
+        or (row.usage is not None and row.usage.compilations)
+        or len(row.pairs) < PAIRED_CLIPS
+    ):
+        return False
+    taken = sum(map(len, row.pairs.values()))
+    if _is_recorded(run, row):
+        least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
+        return taken < least or (taken < most and unsure(row.timing))
+    then = gate.stored_speed(run, row)
+    if then is None or not then.timed.ratios or gate.judge_identity(run, row) is not None:
+        return False
+    changed, looks = verdict_speed.speed_change(row.timing, then, run.comparisons), taken // PAIRED_CLIPS
+    if changed is None or looks >= MAX_LOOKS:
+        return False
+    return verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
+
+
+def _is_recorded(run: Run, row: Row) -> bool:
+    """Whether this run may write how fast a row is."""
+    update = run.settings.update & {"new", "changed"}
+    then = gate.stored_speed(run, row)
+    kept = then is not None and then.timed.reference and "changed" not in update
+    return bool(update) and not kept
+
+
+def unsure(timed: Timing) -> bool:
+    """Whether a record of these timings would be less sure than it should."""
+    return verdict_speed.record_error(timed) > RECORD_ERROR

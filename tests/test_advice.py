@@ -1,0 +1,61 @@
+"""The command to paste next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lxbench.report import advice
+from lxbench.settings import Settings
+from tests.reported import results, row
+
+SETTINGS = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "updated", "command"),
+    [
+        ([("fp32", "PASS")], [], ""),
+        ([("fp32", "INCONCLUSIVE")], [], ""),
+        ([("fp32", "NEW"), ("bf16", "NEW")], [], "nox -s baselines -- --lx-update new -k '[fp32-cpu] or [bf16-cpu]'"),
+        ([("fp32", "NEW"), ("bf16", "STALE")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
+        ([("bf16", "IMPROVED")], [], "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'"),
+        (
+            [("bf16", "REGRESSED")],
+            [],
+            "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'  # if this is what you want",
+        ),
+        ([("bf16", "REGRESSED"), ("x", "CRASHED")], [], "less results/latest/logs/x-cpu.log"),
+        ([("bf16", "NEW")], ["baseline written: x"], "git diff baselines"),
+    ],
+)
+def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], command: str) -> None:
+    found = results(*(row(variant, word) for variant, word in rows))
+    assert advice.next_command(found, SETTINGS, updated) == command
+
+
+def test_the_next_command_repeats_the_options_of_the_run() -> None:
+    settings = Settings("cuda", "my model", "golos", "ru", 8, Path("baselines"), frozenset(), Path("results"))
+    red = {**row("bf16", "NEW"), "id": "bf16-cuda"}
+    command = advice.next_command(results(red), settings, [])
+    assert command == (
+        "nox -s bench-gpu -- --lx-update new -k '[bf16-cuda]' --lx-model 'my model' --lx-corpus golos --lx-clips 8"
+    )
+    named = {"audio": "wav", "text": "said"}
+    settings = replace(settings, device="cpu", revision="v2", columns=named, normalizer="none", skip_bad=True)
+    assert advice.next_command(results(row("bf16", "NEW")), settings, []) == (
+        "nox -s baselines -- --lx-update new -k '[bf16-cpu]' --lx-model 'my model' --lx-revision v2 "
+        "--lx-corpus golos --lx-columns audio=wav,text=said --lx-normalizer none --lx-clips 8 --lx-skip-bad"
+    )
+
+
+def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
+    settings = Settings("cpu", "embedded", "ivr-ru", "ru", 8, Path("baselines"), frozenset(), Path("results"))
+    assert "--lx-clips" not in advice.next_command(results(row("bf16", "NEW")), settings, [])
+
+
+def test_orphans_are_pruned_by_the_next_command() -> None:
+    command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
+    assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"

@@ -1,0 +1,166 @@
+"""What is proposed and written, on rows made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lxbench import baselines, looks, update
+from lxbench.build import BuildReport
+from lxbench.corpus import Corpus
+from lxbench.errors import UsageError
+from lxbench.row import Row
+from lxbench.run import Run
+from lxbench.stats import Timing
+from lxbench.verdict import Verdict, Word
+from tests.made import BF16, judge, make_row, make_run
+
+
+def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips, "changed", "prune")
+    assert judge(run, make_row(run)).word is Word.NEW
+    assert list(update.write(run, "2026-11-23")) == []
+    assert not run.baseline_path("bf16").exists()
+    proposed = baselines.read(run.folder / "proposed" / "whisper-base" / "ivr-ru" / "cpu" / "bf16.json")
+    assert proposed is not None
+    assert proposed.counts.word_edits == 0
+
+
+def test_the_same_row_passes_and_is_not_rewritten(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new", "changed")
+    assert judge(run, make_row(run)).word is Word.PASS
+    assert list(update.write(run, "2026-11-24")) == []
+
+
+@pytest.mark.parametrize(
+    ("seconds", "wrong", "what", "word"),
+    [
+        (0.70, 0, "speed", Word.REGRESSED),
+        (0.40, 0, "speed", Word.IMPROVED),
+        (0.50, 1, "accuracy", Word.REGRESSED),
+    ],
+)
+def test_what_moved_is_judged_and_rewritten_where_allowed(
+    stored: Path, clips: Corpus, seconds: float, wrong: int, what: str, word: Word
+) -> None:
+    run = make_run(stored, clips, "new")
+    row = judge(run, make_row(run, seconds=seconds, wrong=wrong))
+    assert row.verdicts[what].word is word
+    assert ("nox -s calibrate" in row.verdicts["speed"].text) == ((what, word) == ("speed", Word.REGRESSED))
+    assert list(update.write(run, "2026-11-24")) == []
+    run = make_run(stored, clips, "changed")
+    judge(run, make_row(run, seconds=seconds, wrong=wrong))
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+    again = make_run(stored, clips)
+    assert judge(again, make_row(again, seconds=seconds, wrong=wrong)).word is Word.PASS
+
+
+def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:
+    def run_elsewhere(*updates: str, seconds: float = 0.9, wrong: int = 0) -> tuple[Run, Row]:
+        run = make_run(stored, clips, *updates)
+        run.machine = {**run.machine, "isa": ["none"]}
+        return run, judge(run, make_row(run, seconds=seconds, wrong=wrong))
+
+    run, row = run_elsewhere("new")
+    assert row.verdicts["speed"].word is Word.INCONCLUSIVE
+    assert "the baseline's differs in isa; nox -s baselines records it" in row.verdicts["speed"].text
+    assert row.verdicts["accuracy"].word is Word.PASS
+    assert not looks.undecided(make_run(stored, clips), row)  # there is nothing to decide
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+
+    _, slower = run_elsewhere(seconds=1.2)
+    assert slower.verdicts["speed"].word is Word.REGRESSED
+    home = make_run(stored, clips)
+    assert judge(home, make_row(home)).word is Word.PASS  # the speed of the first machine is still there
+
+    run, changed = run_elsewhere("changed", wrong=2)
+    assert changed.word is Word.REGRESSED
+    assert len(list(update.write(run, "2026-11-25"))) == 1
+    kept = baselines.read(run.baseline_path("bf16"))
+    assert kept is not None
+    assert [speed.machine["isa"] == ["none"] for speed in kept.speeds] == [False, True]
+    assert [len(speed.otherwise) for speed in kept.speeds] == [0, 2]  # what it says there, and only there
+    _, same = run_elsewhere(wrong=2)
+    assert same.verdicts["accuracy"].word is Word.PASS
+    assert judge(home, make_row(home)).word is Word.PASS
+
+
+def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips.first(2), "changed")
+    with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
+        update.check(run, [BF16])
+    update.check(run, [replace(BF16, clips=2)])
+
+
+@pytest.mark.parametrize("kind", ["new", "changed"])
+def test_a_row_whose_kernel_never_ran_is_not_recorded(tmp_path: Path, clips: Corpus, kind: str) -> None:
+    run = make_run(tmp_path, clips, kind)
+    row = make_row(run)
+    row.report = BuildReport(census={"size_mib": 138.5}, kernels={"addmm float32": 1})
+    judge(run, row)
+    assert row.verdicts["effect"] == Verdict(
+        Word.CRASHED, "it never ran 'addmm bfloat16'; while transcribing it ran addmm float32"
+    )
+    assert list(update.write(run, "2026-11-24")) == []
+    assert not run.baseline_path("bf16").exists()
+
+
+def test_a_record_of_half_the_processes_gives_way_to_a_surer_one(stored: Path, clips: Corpus) -> None:
+    def written(processes: int, *allowed: str, occasions: tuple[int, ...] = (4,)) -> int:
+        run = make_run(stored, clips, *allowed)
+        row = make_row(run)
+        row.processes, row.occasions = processes, list(occasions)
+        judge(run, row)
+        return len(list(update.write(run, "2026-11-25")))
+
+    assert written(1, "changed") == 0
+    assert written(2, "new") == 0
+    assert written(2, "changed") == 1
+    assert written(3, "changed") == 0
+    assert written(2, "changed", occasions=(4, 1)) == 0
+    assert written(2, "changed", occasions=(4, 4)) == 1
+    assert written(2, "changed", occasions=(4, 4, 2)) == 0
+
+
+def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new", "changed")
+    row = judge(run, make_row(run))
+    row.verdicts["seconds"] = Verdict(Word.REGRESSED, "slow hours")
+    assert (row.word, row.against_baseline) == (Word.REGRESSED, Word.PASS)
+    assert list(update.write(run, "2026-11-24")) == []
+
+
+def test_a_record_of_format_1_is_recorded_anew(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "new")
+    row = judge(run, make_row(run))
+    assert row.baseline is not None
+    speeds = tuple(replace(speed, timed=Timing()) for speed in row.baseline.speeds)
+    row.baseline = replace(row.baseline, speeds=speeds)
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+
+
+def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_way(
+    stored: Path, clips: Corpus
+) -> None:
+    def slower(by: float) -> list[str]:
+        run = make_run(stored, clips, "changed")
+        row = make_row(run)
+        row.pairs = {id: [(ref * by, said * by) for ref, said in rounds] for id, rounds in row.pairs.items()}
+        assert judge(run, row).word is Word.INCONCLUSIVE
+        return list(update.write(run, "2026-11-24"))
+
+    assert slower(1.4) == []
+    assert len(slower(0.7)) == 1
+    assert slower(1.0) == []
+
+
+def test_an_unreadable_baseline_is_not_new(stored: Path, clips: Corpus) -> None:
+    path = make_run(stored, clips).baseline_path("bf16")
+    path.write_text(path.read_text("utf-8").replace('"tokens": 5', '"tokens": 6', 1), "utf-8")
+    for kind, lines in (("new", 0), ("changed", 1)):
+        run = make_run(stored, clips, kind)
+        row = make_row(run, stored="edited by hand")
+        assert judge(run, row).word is Word.STALE
+        assert len(list(update.write(run, "2026-11-24"))) == lines
