@@ -27,7 +27,7 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
 
     try:
         audio, rate = soundfile.read(path, dtype="float32")
-    except (OSError, soundfile.SoundFileError) as error:
+    except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: raw samples without a header.
         raise ValueError(f"unreadable audio: {error}") from None
     return np.asarray(audio, dtype=np.float32), int(rate)
 

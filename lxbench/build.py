@@ -32,6 +32,7 @@ class BuildReport:
         steps: per step its name and the counts of the census that it changed.
         loaded: the counts of the model before the steps.
         census: the counts of the finished variant.
+        calibrated: whether a step has looked at the calibration clips, or taken what was made of them.
         work: what its parts have to do, None for one that runs in another engine.
         origins: how many graphs of Inductor or of another engine, and models that were cut, an earlier process has left
             (``cached``), and how many are ``new``.
@@ -44,6 +45,7 @@ class BuildReport:
     steps: list[dict[str, Any]] = field(default_factory=list)
     loaded: dict[str, Any] = field(default_factory=dict)
     census: dict[str, Any] = field(default_factory=dict)
+    calibrated: bool = False
     work: Work | None = None
     origins: dict[str, int] = field(default_factory=dict)
     kernels: dict[str, int] = field(default_factory=dict)

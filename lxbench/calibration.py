@@ -20,6 +20,7 @@ from lxbench.errors import StepError
 from lxbench.families.whisper import features_for, prompt_for
 
 _clips: ContextVar[tuple[Path, ...]] = ContextVar("calibration clips", default=())
+_asked: ContextVar[set[Path]] = ContextVar("those that a step has asked for")
 _language: ContextVar[str] = ContextVar("their language", default="ru")
 
 
@@ -37,18 +38,21 @@ class Recording:
 
 
 @contextmanager
-def clips(paths: Sequence[Path], language: str = "ru") -> Iterator[None]:
-    """Give steps the audio files to calibrate on, and the language spoken there."""
-    tokens = _clips.set(tuple(paths)), _language.set(language)
+def clips(paths: Sequence[Path], language: str = "ru") -> Iterator[set[Path]]:
+    """Give steps the audio files to calibrate on, and the language spoken there; yield those that they ask for."""
+    asked: set[Path] = set()
+    tokens = _clips.set(tuple(paths)), _asked.set(asked), _language.set(language)
     try:
-        yield
+        yield asked
     finally:
         _clips.reset(tokens[0])
-        _language.reset(tokens[1])
+        _asked.reset(tokens[1])
+        _language.reset(tokens[2])
 
 
 def fingerprint() -> str:
     """Digest of the calibration clips and of the language spoken there."""
+    _asked.get(set()).update(_clips.get())
     return f"{kept.sha256(*_clips.get())} {_language.get()}"
 
 
@@ -75,6 +79,7 @@ def recordings(model: Any) -> Iterator[Recording]:
             command=f"nox -s bench-cpu -- --lx-calibration {CALIBRATION}",
         )
     extract = WhisperFeatureExtractor(feature_size=model.config.num_mel_bins)
+    _asked.get(set()).update(_clips.get())
     for path in _clips.get():
         audio = read_audio(path)
         yield Recording(features_for(model, extract, audio), len(audio) / SAMPLE_RATE)

@@ -21,13 +21,36 @@ _TYPED = {
 }
 
 
+def to_record(device: str, row: str = "") -> str:
+    """The command that records baselines.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        row: id of the only one; empty for all.
+    """
+    session = "nox -s baselines --" if device == "cpu" else "nox -s bench-gpu -- --lx-update new,changed"
+    return (session + (row and f" -k '[{row}]'")).removesuffix(" --")
+
+
+def to_calibrate(device: str, row: str) -> str:
+    """The command that tells how far equal runs of a row are apart."""
+    asked = f"--runs 8 --lx-clips 24 -k '[{row}]'"
+    # The session's environment has torch for a CPU.
+    return (
+        f"nox -s calibrate -- {asked}" if device == "cpu" else f"python -m lxbench.calibrate --lx-device cuda {asked}"
+    )
+
+
 def typed(command: str, installed: bool = INSTALLED) -> str:
     """A command as it is typed here.
 
     Args:
-        command: any; one that begins with ``nox -s`` names a session of lxbench's own noxfile.
+        command: any; one that begins with ``nox -s`` names a session of lxbench's own noxfile, one that installs
+            ``lxbench[...]`` an extra.
         installed: whether lxbench is installed, and this is not its checkout.
     """
+    if (extra := re.fullmatch(r"pip install 'lxbench(\[\w+\])'", command)) and not installed:
+        return f'pip install -c constraints/cpu.txt -e ".{extra[1]}"'
     session = re.fullmatch(r"nox -s (\S+)(?: --)?( .*)?", command, re.DOTALL) if installed else None
     if session is None or session[1] not in _TYPED:
         return command

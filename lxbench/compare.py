@@ -126,7 +126,8 @@ def _judge_row(
     if identity is not None or not heard:
         return {**said, "accuracy": identity or Verdict(Word.STALE, "the two runs have no clip in common")}
     tolerance = Tolerance(**{name: math.inf if value is None else value for name, value in row["tolerance"].items()})
-    said["accuracy"] = verdict.judge_accuracy(measured.clips, kept.clips, tolerance)
+    if row.get("scored", True):  # What random weights say is noise.
+        said["accuracy"] = verdict.judge_accuracy(measured.clips, kept.clips, tolerance)
     if row["reference"] and row["seconds"]:
         said["speed"] = Verdict(Word.PASS, f"{row['seconds']:.3f} s/audio; the reference that others are held against")
     elif row["seconds"] and earlier["seconds"]:

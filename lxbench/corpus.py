@@ -102,7 +102,7 @@ def load(
             message names every bad one.
     """
     path = root / spec if spec in SHIPPED else Path(spec)
-    listed = list(listing.entries(path, spec, columns))
+    listed = list(listing.entries(path, spec, columns, ("audio", "text") if texts else ("audio",)))
     faults = [_told(entry, entry.fault) for entry in listed if entry.fault]
     order = sorted((entry for entry in listed if not entry.fault), key=lambda entry: entry.id)
     random.Random(_ORDER_SEED).shuffle(order)

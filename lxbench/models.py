@@ -22,6 +22,7 @@ from lxbench.families.whisper import window
 EMBEDDED = "embedded"
 _EXPECTED = "a folder written by save_pretrained: config.json and *.safetensors of a Whisper or a Moonshine"
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
+_INDEX = "model.safetensors.index.json"  # of weights in several files
 # A repository may have its weights twice, in another type and as pickles: of these nothing is downloaded.
 _WANTED = ["model.safetensors", "model-*.safetensors", "*.json", "*.txt"]
 # What must be there beside the weights, any of each.
@@ -95,6 +96,20 @@ def check_language(source: ModelSource, language: str) -> None:
         )
 
 
+def check_batch(source: ModelSource, batch: int) -> None:
+    """Refuse to measure throughput of a model that hears one clip at a time.
+
+    Raises:
+        UsageError: it does.
+    """
+    if batch and not families.find(source.family).TOGETHER:
+        raise UsageError(
+            f"--lx-batch {batch} with model {source.spec}: a {source.family} hears every clip as long as it is",
+            expected="a model that hears several clips at once, or no batches",
+            command=f"nox -s bench-cpu -- --lx-model {source.spec}",
+        )
+
+
 def load(folder: Path, device: str) -> Loaded:
     """Load a resolved model in float32 on a device, ready for inference."""
     from transformers.utils import logging
@@ -163,12 +178,15 @@ def _check_folder(folder: Path, spec: str) -> str:
     if not config.is_file():
         raise refused(f": no {config}")
     try:
-        kind = json.loads(config.read_text("utf-8")).get("model_type")
-    except ValueError as error:
-        raise refused(f": {config} is not JSON: {error}") from None
+        kind = dict(json.loads(config.read_text("utf-8"))).get("model_type")
+    except (ValueError, TypeError) as error:
+        raise refused(f": {config} is not a JSON object: {error}") from None
     if kind not in families.NAMES:
         raise refused(f" is a {kind!r} model, not a Whisper or a Moonshine")
-    weights = _weights(folder)
+    try:
+        weights = _weights(folder)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise refused(f": {folder / _INDEX} lists no weights: {type(error).__name__}: {error}") from None
     if lacking := [file.name for file in weights if not file.is_file()]:
         raise refused(f": {len(lacking)} of the {len(weights)} files of its weights are missing: {', '.join(lacking)}")
     if not weights:
@@ -195,7 +213,7 @@ def _kind(folder: Path) -> str:
 
 def _weights(folder: Path) -> list[Path]:
     """The files that ``from_pretrained`` reads: one, or those that an index lists."""
-    whole, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    whole, index = folder / "model.safetensors", folder / _INDEX
     if whole.is_file() or not index.is_file():
         return [whole] * whole.is_file()
     return [folder / name for name in sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))]

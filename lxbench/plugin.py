@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,9 +22,11 @@ import pytest
 from lxbench import (
     card,
     corpus,
+    files,
     gate,
     history,
     ladder,
+    looks,
     machine,
     models,
     options,
@@ -33,7 +37,7 @@ from lxbench import (
     update,
     worker,
 )
-from lxbench.commands import CORPORA
+from lxbench.commands import CORPORA, SUITE
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import advice, bencher, markdown, page, terminal
 from lxbench.report.progress import LiveProgress
@@ -43,7 +47,7 @@ from lxbench.verdict import Verdict, Word
 
 _BEGAN = time.perf_counter()
 # What is timed is scored: time first.
-_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_throughput", "test_profile")
+_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile", "test_throughput")
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
@@ -53,8 +57,10 @@ OUT = pytest.StashKey[Any]()
 KEY = pytest.StashKey[Mapping[str, Any]]()
 HISTORY = pytest.StashKey[list[dict[str, Any]]]()
 RESULTS = pytest.StashKey[Mapping[str, Any]]()
+CRASHED = pytest.StashKey[set[str]]()
 COMPARISON = pytest.StashKey[history.Comparison | None]()
-UPDATED = pytest.StashKey[Sequence[str]]()
+UPDATED = pytest.StashKey[list[str]]()
+UNWRITTEN = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,19 +80,36 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lxbench_row: measures or judges variants of a model")
     with _usage_errors():
+        _check_alone(config)
         config.stash[SETTINGS] = options.read(config)
         config.stash[LADDER] = ladder.load(config.stash[SETTINGS].variants)
     # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
     config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
 
 
+def _check_alone(config: pytest.Config) -> None:
+    """Refuse the suite under pytest-xdist, by what was asked for: its main process collects nothing.
+
+    Raises:
+        UsageError: it is on.
+    """
+    asked = [argument.split("::")[0] for argument in config.args]
+    suite = any(SUITE[-1] == each or Path(each).resolve().is_relative_to(CORPORA.parent.resolve()) for each in asked)
+    if suite and getattr(config.option, "numprocesses", None):
+        raise UsageError(
+            "variants cannot be timed beside each other: pytest-xdist is on",
+            expected="one process, -n 0",
+            command="nox -s bench-cpu",
+        )
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = config.stash[SETTINGS]
     clips = f"first {chosen.clips} clips" if chosen.clips else "all clips"
-    here = machine.describe(chosen.threads)
+    here = machine.describe(chosen.threads, chosen.device)
     return (
         f"lxbench: model {chosen.model}, corpus {chosen.corpus} ({clips}), language {chosen.language}, "
-        f"device {chosen.device}: {here['cpu']}, {chosen.threads} threads"
+        f"device {chosen.device}: {here['gpu'] if chosen.device == 'cuda' else here['cpu']}, {chosen.threads} threads"
     )
 
 
@@ -94,6 +117,8 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if not _is_bench(metafunc.definition):
+        return
     rows = _rows(metafunc.config)
     if "row" in metafunc.fixturenames:
         metafunc.parametrize("row", list(rows), indirect=True, scope="session")
@@ -111,7 +136,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     first, *others = _rows(config)
     # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
     order = {id: number for number, id in enumerate([*others, first])}
-    items.sort(key=lambda item: _place(item, order))
+    items.sort(key=lambda item: _place(item, order) if _is_bench(item) else (-2, 0))
     yield
     if benches and not items:
         with _usage_errors():
@@ -128,18 +153,14 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     benches = [item for item in session.items if _is_bench(item)]
     if not benches or config.option.collectonly:
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        if getattr(config.option, "numprocesses", None):
-            raise UsageError(
-                "variants cannot be timed beside each other: pytest-xdist is on",
-                expected="one process",
-                command="nox -s bench-cpu",
-            )
         folder = settings.new_run_folder(chosen.results, datetime.now().strftime(results.STARTED))
         # What is wrong with the model is known at once; a large corpus takes a while to read.
         source = models.resolve(chosen.model, chosen.revision)
         models.check_language(source, chosen.language)
+        models.check_batch(source, chosen.batch)
         worker.start_server(chosen.device, source.folder)  # It imports what workers need meanwhile.
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
@@ -161,7 +182,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]
         wanted = [_rows(config)[id] for id in ids]
         update.check(run, wanted)
-        watcher.plan(gate.plan(run, wanted))
+        watcher.plan(looks.plan(run, wanted))
     config.stash[RUN], config.stash[WATCHER] = run, watcher
     if config.option.verbose <= 0:
         _terminal(config).showfspath = False
@@ -217,7 +238,9 @@ def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
 
 
 def _is_bench(item: pytest.Item) -> bool:
-    return "run" in getattr(item, "fixturenames", ())
+    """Whether a test asks for our ``run``; a repository may have a fixture of that name for its own tests."""
+    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+    return any(definition.func.__module__ == __name__ for definition in known.get("run", ())[-1:])
 
 
 def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
@@ -238,7 +261,7 @@ def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
 
 @pytest.fixture(scope="session")
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    """The run: workers, clips, verdicts."""
+    """The run: workers, clips, verdicts; a test that asks for it is one of the suite."""
     run = request.config.stash[RUN]
     yield run
     run.measure_peaks()
@@ -271,16 +294,21 @@ def measured(request: pytest.FixtureRequest, run: Run) -> Iterator[Row]:
 
 @pytest.fixture
 def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verdict], None]:
-    """Record a verdict, for ``--junitxml`` with the figures that it is of; a red one fails the test."""
+    """Record a verdict, for ``--junitxml`` with the figures that it is of; a red one fails the test.
+
+    A row that crashed fails one test: what else is asked of it is skipped.
+    """
+    crashed = request.config.stash.setdefault(CRASHED, set())
 
     def expect(row: Row, what: str, said: Verdict) -> None:
-        told = any(verdict.word is Word.CRASHED for verdict in row.verdicts.values())
         row.verdicts[what] = said
         figures = bencher.measures(results.row_values(run, row))
         properties = {"verdict": str(said), **{name: metric["value"] for name, metric in figures.items()}}
         request.node.user_properties += properties.items()
-        if said.word is Word.CRASHED and told:
-            pytest.skip(f"{row.id} CRASHED before")
+        if said.word is Word.CRASHED:
+            if row.id in crashed:
+                pytest.skip(f"{row.id} CRASHED before")
+            crashed.add(row.id)
         if said.word.red:
             pytest.fail(f"{said.word} {row.id} {what}: {said.text}", pytrace=False)
 
@@ -326,10 +354,15 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         gate.judge_usable(run)
         _describe(config, run)
         interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        config.stash[UPDATED] = [] if interrupted else update.write(run, f"{datetime.now():%Y-%m-%d}")
-        if run.rows or run.orphans or config.stash[UPDATED]:
-            _leave_results(config, run, interrupted)
-        if config.stash[UPDATED]:
+        config.stash[UPDATED] = []
+        config.stash[UNWRITTEN] = []
+        for leave in (_update, _leave_results):
+            try:
+                leave(config, run, interrupted)
+            except OSError as error:  # What was measured is shown, whatever the disk says.
+                config.stash[UNWRITTEN].append(str(error))
+        red = config.stash[UPDATED] or config.stash[UNWRITTEN] or any(row.word.red for row in run.rows)
+        if exitstatus == pytest.ExitCode.OK and red:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -346,7 +379,15 @@ def _describe(config: pytest.Config, run: Run) -> None:
             timed.extra_info.update({**kept, "key": config.stash[KEY], "lxbench": saved})
 
 
+def _update(config: pytest.Config, run: Run, interrupted: bool) -> None:
+    for line in update.write(run, f"{datetime.now():%Y-%m-%d}", interrupted):
+        config.stash[UPDATED].append(line)  # One by one: what is written is told even if the next cannot be.
+
+
 def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
+    updated = config.stash[UPDATED]
+    if not (run.rows or run.orphans or updated):
+        return
     found = results.collect(
         run,
         started=run.folder.name,
@@ -355,7 +396,7 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
         interrupted=interrupted,
     )
     found["history"] = [*config.stash[HISTORY], *results.ratios(found)]
-    found["next"] = advice.next_command(found, run.settings, config.stash[UPDATED])
+    found["next"] = advice.next_command(found, run.settings, updated)
     seconds = {
         row.id: [said.seconds for said in row.transcripts.values()]
         for row in run.rows
@@ -364,11 +405,11 @@ def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
     config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
     config.stash[RESULTS] = found
     results.write(run.folder, found)
-    results.write_text(run.folder / "bencher.json", json.dumps(bencher.metrics(found), indent=1) + "\n")
-    results.write_text(run.folder / "report.html", page.render([found], [run.folder], run.folder))
-    results.write_text(run.folder / "summary.md", markdown.summary(found))
+    files.write(run.folder / "bencher.json", json.dumps(bencher.metrics(found), indent=1) + "\n")
+    files.write(run.folder / "report.html", page.render([found], [run.folder], run.folder))
+    files.write(run.folder / "summary.md", markdown.summary(found))
     if run.settings.study:
-        results.write_text(run.folder / "study.md", markdown.study_tables(found))
+        files.write(run.folder / "study.md", markdown.study_tables(found))
 
 
 def _anything_judged(config: pytest.Config) -> bool:
@@ -381,12 +422,14 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     if not _anything_judged(config):
         terminalreporter.write_line("\nlxbench: nothing was measured or judged")
+    for error in config.stash.get(UNWRITTEN, []):
+        terminalreporter.write_line(f"\nlxbench: not everything could be written: {error}", red=True)
     if RESULTS not in config.stash:
         return
     terminalreporter.section("lxbench")
     width = terminalreporter._tw.fullwidth
-    found = config.stash[RESULTS]
-    parts = terminal.ending(found, config.stash[COMPARISON], config.stash[UPDATED], run.folder, width)
+    found, updated = config.stash[RESULTS], config.stash[UPDATED]
+    parts = terminal.ending(found, config.stash[COMPARISON], updated, run.folder, width)
     if run.settings.study:
         parts = [*terminal.study_tables(found), *parts]
     terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))

@@ -55,6 +55,7 @@ class Row:
         is_reference: whether this is fp32, which the others are held against.
         report: how it was built; None where that failed.
         crash: why it died; empty where it did not.
+        batch_crash: why it died in batches.
         speed_crash: why its speed is unknown though it lives: the reference died beside it.
         transcripts: by clip id, in the corpus's order.
         pairs: by clip id, seconds of fp32 and of this variant in the same minutes, a pair a round; empty for fp32.
@@ -86,6 +87,7 @@ class Row:
     report: BuildReport | None = None
     crash: str = ""
     speed_crash: str = ""
+    batch_crash: str = ""
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     pairs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     processes: int = 1

@@ -24,6 +24,8 @@ from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.worker import CrashError, Worker
 
+_GPU_ASKED_S = 1.0  # after a row has begun: by then its clocks are what they will be
+
 
 class Watcher(Protocol):
     """Who is told how a run gets on; see ``report.progress``."""
@@ -94,25 +96,9 @@ class Run:
         self._every_worker: list[Worker] = []
         self._reports: dict[str, BuildReport] = {}
 
-    @property
-    def waited(self) -> float:
-        """Seconds spent waiting for workers: loading, steps, compilation, transcription."""
-        return sum(worker.waited for worker in self._every_worker)
-
-    @property
-    def transcribing(self) -> float:
-        """Seconds of them in which clips were transcribed."""
-        return sum(worker.transcribing for worker in self._every_worker)
-
-    @property
-    def warming_up(self) -> float:
-        """Seconds of them in which a clip was transcribed to be warm."""
-        return sum(worker.warming_up for worker in self._every_worker)
-
-    @property
-    def building(self) -> float:
-        """Seconds of them that steps and compilation took."""
-        return sum(worker.building for worker in self._every_worker)
+    def spent(self, what: str) -> float:
+        """Seconds spent on workers: ``waited`` for them, of it ``transcribing``, ``warming_up``, ``building``."""
+        return float(sum(getattr(worker, what) for worker in self._every_worker))
 
     def start(self, variant: Variant) -> Row:
         """Build a variant, and start the reference beside it where speed is measured; a crash is kept in the row.
@@ -132,7 +118,8 @@ class Run:
             row.take_over(twin)
             self._workers[row.id] = self._workers[twin.id]
             return row
-        if self._reference is None and (self.settings.timing or row.is_reference):
+        lost = self._reference is None or self._reference.crashed
+        if lost and (self.settings.timing or row.is_reference):
             self._reference = self._spawn(self.ladder[0])
         worker = self._reference if row.is_reference else self._spawn(variant)
         assert worker is not None
@@ -219,12 +206,15 @@ class Run:
             self._remember_reference(row.transcripts)
 
     def transcribe_in_batches(self, row: Row) -> None:
-        """Transcribe the clips of a row several at once, after all that is timed one by one."""
+        """Transcribe the clips of a row several at once, after all that is timed one by one.
+
+        That it cannot, as for want of memory, says nothing of one by one: it is no crash of the row.
+        """
         worker, size = self._workers[row.id], self.settings.batch
         groups = throughput.batches(row.corpus.clips, size)
-        with _crash_kept(row):
-            if row.crash or row.throughput:
-                return
+        if row.crash or row.throughput:
+            return
+        try:
             self.watcher.stage(row.id, f"transcribing {size} clips at once")
             worker.transcribe_batch(groups[0])  # Another shape: memory is taken, graphs are compiled.
             said = {
@@ -233,6 +223,8 @@ class Run:
                 for clip, each in zip(group, worker.transcribe_batch(group), strict=True)
             }
             row.throughput = throughput.measured(size, row.corpus.clips, said, row.transcripts)
+        except CrashError as crash:
+            row.batch_crash = str(crash)
 
     def profile(self, row: Row) -> None:
         """Profile the first clip, after all that is timed."""
@@ -277,11 +269,13 @@ class Run:
             yield
             return
         with ThreadPoolExecutor(1) as pool:
-            during = pool.submit(gpu.state)
+            during = pool.submit(gpu.state, after_s=_GPU_ASKED_S)
             yield
             after = gpu.state()
             row.gpu = replace(during.result(), used_mib=after.used_mib, processes=after.processes)
         row.driver_mib = after.processes.get(self._workers[row.id].pid or 0)
+        if row.driver_mib is None:
+            return  # In a container the driver tells process ids of its host, and ours would be strangers.
         ours = {worker.pid for worker in self._every_worker if worker.pid is not None}
         if strangers := after.others(ours):
             told = ", ".join(f"process {pid} ({mib:.0f} MiB)" for pid, mib in strangers.items())
@@ -316,7 +310,7 @@ class Run:
             device=self.settings.device,
             threads=self.settings.threads,
             language=self.settings.language,
-            warm_up=self.corpus.clips[0].path,
+            warm_up=self._clip_to_warm_up().path,
             calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
             earlier=self._reports.get(variant.name),
@@ -324,6 +318,11 @@ class Run:
         worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
         self._every_worker.append(worker)
         return worker
+
+    def _clip_to_warm_up(self) -> Clip:
+        """The first; on a GPU the one with most to say, for cuDNN plans attention anew for every length of the text."""
+        clips = self.corpus.clips
+        return max(clips, key=lambda clip: len(clip.text)) if self.settings.device == "cuda" else clips[0]
 
     def _heard(self, row: Row) -> Callable[[Clip, Transcript], None]:
         numbers = {clip.id: number for number, clip in enumerate(row.corpus.clips, 1)}

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lxbench import files
 from lxbench.corpus import CALIBRATION
 from lxbench.errors import UsageError
 from lxbench.listing import KNOWN
@@ -209,10 +210,7 @@ def new_run_folder(folder: Path, name: str) -> Path:
         UsageError: it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.write_bytes(b"")
-        probe.unlink()
+        files.check_writable(folder)
     except OSError as error:
         raise UsageError(
             f"the results folder {folder} cannot be written: {error.strerror}",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from lxbench import baselines, gate, machine, verdict_speed
+from lxbench import baselines, files, gate, machine, verdict_speed
 from lxbench.baselines import Baseline, Speed
+from lxbench.commands import to_record
 from lxbench.errors import BaselineError, UsageError
 from lxbench.ladder import Variant
-from lxbench.row import Row
+from lxbench.row import Row, row_id
 from lxbench.run import Run
 from lxbench.stats import drift
 from lxbench.verdict import Word
@@ -62,15 +63,17 @@ def _recorded(run: Run, row: Row, size_mib: float, speed: Speed, today: str) -> 
         speeds=(speed,),
         versions=machine.versions(),
         recorded=today,
+        calibration=gate.calibration(run, row),
     )
 
 
-def write(run: Run, today: str) -> list[str]:
-    """Write and delete baselines as ``--lx-update`` allows; return a line for each.
+def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
+    """Write and delete baselines as ``--lx-update`` allows; yield a line for each.
 
-    Every proposal is also left in the run's folder under ``proposed/``, whether it is allowed or not.
+    Every proposal is also left in the run's folder under ``proposed/``, whether it is allowed or not; of an interrupted
+    run that is all.
     """
-    lines = []
+    allowed = frozenset() if interrupted else run.settings.update
     for row in run.rows:
         proposed = propose(run, row, today)
         kind = _moved(run, row) if proposed is not None else ""
@@ -78,15 +81,14 @@ def write(run: Run, today: str) -> list[str]:
             continue
         path = run.baseline_path(row.variant.name)
         baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
-        if kind in run.settings.update:
+        if kind in allowed:
             baselines.write(path, proposed)
-            lines.append(f"baseline written: {path}")
-    if "prune" in run.settings.update:
+            yield f"baseline written: {path}"
+    if "prune" in allowed:
         for path in gate.find_orphans(run):
             path.unlink()
-            lines.append(f"baseline deleted: {path}")
+            yield f"baseline deleted: {path}"
         run.orphans = []
-    return lines
 
 
 def _moved(run: Run, row: Row) -> str:
@@ -115,7 +117,8 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
     A row that names fewer itself is recorded over these.
 
     Raises:
-        UsageError: ``--lx-clips`` would shrink a stored baseline, or the model's weights are random.
+        UsageError: ``--lx-clips`` would shrink a stored baseline, the model's weights are random, or nothing can be
+            written.
     """
     if run.settings.update and run.source.random:
         raise UsageError(
@@ -123,6 +126,15 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             expected="a model that says something; of a shape, rows are compared with fp32 in one run",
             command=f"nox -s bench-gpu -- --lx-model {run.source.spec}",
         )
+    if run.settings.update:
+        try:
+            files.check_writable(run.settings.baselines)
+        except OSError as error:
+            raise UsageError(
+                f"the baselines folder {run.settings.baselines} cannot be written: {error.strerror}",
+                expected="a folder this user may create and write",
+                command="nox -s bench-cpu  # judges, and writes nothing there",
+            ) from None
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:
@@ -136,5 +148,5 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             raise UsageError(
                 f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",
                 expected="at least as many clips as the stored baseline has",
-                command=f"nox -s baselines -- -k {name}",
+                command=to_record(run.settings.device, row_id(variant, run.settings.device)),
             )

@@ -72,6 +72,7 @@ def judge_identity(
     model: str,
     language: str,
     normalizer: str,
+    calibration: str = "",
     whole: bool = False,
 ) -> Verdict | None:
     """Return NEW or STALE where the baseline cannot be compared with, otherwise None.
@@ -82,6 +83,7 @@ def judge_identity(
         model: fingerprint of the model of this run.
         language: language of this run.
         normalizer: name and version of this run's normaliser.
+        calibration: fingerprint of the calibration clips that its steps have looked at; empty where none has.
         whole: whether the run is over the whole corpus, so that the baseline may not know more clips.
     """
     if baseline is None:
@@ -97,6 +99,8 @@ def judge_identity(
     ):
         if then != now:
             return Verdict(Word.STALE, f"the baseline was recorded with another {what}: {then}, now {now}")
+    if baseline.calibration and calibration and baseline.calibration != calibration:
+        return Verdict(Word.STALE, "the baseline's steps were calibrated on other clips")
     stored = {clip.id: clip.fingerprint for clip in baseline.clips}
     clips = list(clips)
     changed = [clip.id for clip in clips if stored.get(clip.id, clip.fingerprint) != clip.fingerprint]

@@ -23,6 +23,9 @@ BETWEEN_OCCASIONS = 0.008
 DRIFT_SHARE = 0.25
 # Beyond this much, as a logarithm, the machine is said to be in another state.
 OTHER_STATE = 0.10
+# By how much of the half of its 90 % interval a change lies above the limit where a loss beyond that is unlikely, less
+# than one in five: half of the 60 % interval.
+UNLIKELY = 0.51
 _SAME_LENGTH = 0.02  # a share of the tokens
 
 
@@ -114,13 +117,13 @@ def word_of(changed: Change, tolerance: float) -> Word:
 
     REGRESSED and IMPROVED say two things: the whole 90 % interval is beyond the tolerance, and with all comparisons of
     the run taken together there is hardly a chance that nothing has changed at all. PASS says that a loss beyond the
-    tolerance is unlikely, less than one in five: the 60 % interval, whose half is 0.51 of the 90 % one's, lies above.
+    tolerance is unlikely, less than one in five: the 60 % interval lies above.
     """
     if changed.plain.high < 1 - tolerance and changed.strict.high < 1:
         return Word.REGRESSED
     if changed.plain.low > 1 + tolerance and changed.strict.low > 1:
         return Word.IMPROVED
-    unlikely = changed.plain.value - 0.51 * (changed.plain.value - changed.plain.low)
+    unlikely = changed.plain.value - UNLIKELY * (changed.plain.value - changed.plain.low)
     return Word.PASS if unlikely >= 1 - tolerance else Word.INCONCLUSIVE
 
 

@@ -165,8 +165,10 @@ class Worker:
     @contextmanager
     def _transcribing(self) -> Iterator[None]:
         before = self.waited
-        yield
-        self.transcribing += self.waited - before
+        try:
+            yield
+        finally:
+            self.transcribing += self.waited - before
 
     def _ask(self, request: tuple[str, Any]) -> Any:
         self._send(request)

@@ -11,6 +11,7 @@ import os
 import signal
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 from lxbench.ladder import CPU, Step, Variant
@@ -56,6 +57,32 @@ def hang_later(model: Any) -> Any:
 
     model.generate = generate
     return model
+
+
+def kill_the_others(model: Any) -> Any:
+    """End all other workers while the first clip is transcribed; they are of one server, as this one."""
+    calls = iter(range(10_000))
+    plain = model.generate
+
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == 1:
+            server = os.getppid()
+            for pid in map(int, Path(f"/proc/{server}/task/{server}/children").read_text().split()):
+                if pid != os.getpid():
+                    os.kill(pid, signal.SIGKILL)
+        return plain(*args, **kwargs)
+
+    model.generate = generate
+    return model
+
+
+def die_later(model: Any) -> Any:
+    """Live in the first process, and die in the next ones."""
+    mark = Path(os.environ["LXBENCH_TEST_MARK"])
+    if mark.exists():
+        die(model)
+    mark.touch()
+    return plain_decoding(model)
 
 
 def scale_a_layer(model: Any) -> Any:
@@ -124,6 +151,8 @@ VARIANTS = (
     Variant("nothing", CPU, steps=(change_nothing,)),
     Variant("pretends", CPU, steps=fast(), runs="addmm int8"),
     Variant("recompiles", CPU, steps=(compile_again,)),
+    Variant("kills", CPU, steps=(kill_the_others,)),
+    Variant("expires", CPU, steps=(die_later, merge_padding(64))),
     Variant("warns", CPU, steps=(warn_and_hurry,)),
     Variant("ruined", CPU, steps=(*fast(), scale_a_layer), unusable=True, clips=2, tolerance=NOISE),
     Variant("harmless", CPU, steps=(plain_decoding,), unusable=True),

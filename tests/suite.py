@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lxbench import corpus
 
@@ -47,3 +48,32 @@ def bench_environ(**environ: str) -> dict[str, str]:
     """This environment without CI, as on a person's machine, plus what a test adds."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
     return {**kept, "COLUMNS": "100", **environ}
+
+
+def results(folder: Path) -> dict[str, Any]:
+    """What the last run has left."""
+    found: dict[str, Any] = json.loads((folder / "results" / "latest" / "results.json").read_text("utf-8"))
+    return found
+
+
+class Flat(str):
+    """Text that contains another whatever the lines were broken at."""
+
+    __slots__ = ()
+
+    def __contains__(self, text: object) -> bool:
+        return "".join(str(text).split()) in "".join(self.split())
+
+
+def said(folder: Path) -> dict[str, str]:
+    """The verdicts of the last run, by variant."""
+    return {row["variant"]: row["verdict"] for row in results(folder)["rows"]}
+
+
+def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
+    """Wrong usage: what happened, what was expected, the next command, exit code 4."""
+    assert message in done.stderr
+    assert "expected: " in done.stderr
+    assert "next: " in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.returncode == 4

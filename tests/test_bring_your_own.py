@@ -73,3 +73,29 @@ def test_errors_are_spelled_for_it(project: Path, site: Path) -> None:
     done = run(project, site, "--lx-clips", "x")
     assert done.returncode == 4
     assert "next: pytest --pyargs lxbench.bench --lx-device cpu --lx-clips 8" in done.stderr
+
+
+def test_tests_of_ones_own_may_call_their_fixtures_as_they_like(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ("lxbench.plugin",)\n')
+    (tmp_path / "test_mine.py").write_text(
+        "import pytest\n"
+        "@pytest.fixture\n"
+        "def run():\n"
+        "    return 1\n"
+        "@pytest.fixture(params=[1, 2])\n"
+        "def unusable(request):\n"
+        "    return request.param\n"
+        "@pytest.mark.parametrize('row', [3, 2, 1])\n"
+        "def test_row(run, row): ...\n"
+        "@pytest.mark.parametrize('measured', ['x'])\n"
+        "def test_measured(measured): ...\n"
+        "def test_unusable(run, unusable): ...\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "test_mine.py"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = re.findall(r"::(test_\S+) PASSED", done.stdout)
+    assert ran == [
+        *("test_row[3]", "test_row[2]", "test_row[1]", "test_measured[x]", "test_unusable[1]", "test_unusable[2]")
+    ]

@@ -75,7 +75,12 @@ def broken(folder: Path, kind: str) -> None:
     rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
     file = folder / rows[0]["file_name"]
     speech = read_audio(file)
+
+    def raw() -> None:
+        rows[0]["file_name"] = file.rename(file.with_suffix(".raw")).name
+
     changes = {
+        "raw": raw,
         "corrupt": lambda: file.write_bytes(file.read_bytes()[:50] + b"\xff" * 100),
         "not audio": lambda: file.write_text("hello"),
         "gone": file.unlink,
@@ -96,6 +101,7 @@ def broken(folder: Path, kind: str) -> None:
     ("kind", "message"),
     [
         ("corrupt", "unreadable audio"),
+        ("raw", "unreadable audio"),
         ("not audio", "unreadable audio"),
         ("gone", "no file"),
         ("empty", "empty audio"),
@@ -114,6 +120,13 @@ def test_a_bad_clip_is_named_with_its_line(small_corpus: Path, kind: str, messag
         corpus.load(str(small_corpus), CORPORA)
     assert "1 of 3 clips" in str(raised.value)
     assert "metadata.jsonl:1: " in str(raised.value)
+
+
+def test_what_is_no_csv_is_named_with_its_line(small_corpus: Path) -> None:
+    (small_corpus / "metadata.jsonl").unlink()
+    (small_corpus / "metadata.csv").write_text(f"file_name,transcription\na.flac,{'x' * 200_000}\n")
+    with pytest.raises(CorpusError, match=r"metadata.csv:\d+: not CSV from here on: field larger than field limit"):
+        corpus.load(str(small_corpus), CORPORA)
 
 
 def test_all_bad_clips_are_reported_at_once(small_corpus: Path) -> None:
@@ -209,8 +222,9 @@ def test_recordings_to_calibrate_on_need_no_texts(small_corpus: Path) -> None:
     listing = small_corpus / "metadata.jsonl"
     names = [json.loads(line)["file_name"] for line in listing.read_text("utf-8").splitlines()]
     listing.write_text("".join(json.dumps({"file_name": name}) + "\n" for name in names), "utf-8")
-    with pytest.raises(CorpusError, match="empty reference text"):
+    with pytest.raises(CorpusError, match="has no column for the text: it has file_name") as raised:
         corpus.load(str(small_corpus), CORPORA)
+    assert "--lx-columns text=NAME" in str(raised.value)
     assert len(corpus.load(str(small_corpus), CORPORA, texts=False).clips) == 3
 
 
@@ -278,8 +292,10 @@ def test_names_of_columns_are_found_or_given(small_corpus: Path, tmp_path: Path)
     manifest.write_text("\n".join(map(json.dumps, told(rows, small_corpus))), "utf-8")
     loaded = corpus.load(str(manifest), CORPORA, columns={"text": "said"})
     assert {clip.text for clip in loaded.clips} == texts
-    with pytest.raises(CorpusError, match=r"3 of 3 clips of corpus .* cannot be used:\n.* empty reference text"):
+    with pytest.raises(CorpusError, match=r"test.jsonl has no column for the text: it has wav, said") as raised:
         corpus.load(str(manifest), CORPORA)
+    assert "--lx-columns text=said" in str(raised.value)
+    assert len(corpus.load(str(manifest), CORPORA, texts=False).clips) == 3
     with pytest.raises(CorpusError, match="has no column for the text: it has wav, said"):
         corpus.load(str(manifest), CORPORA, columns={"text": "nothing"})
 

@@ -10,13 +10,11 @@ import torch
 
 from lxbench import families, models
 from lxbench.audio import read_audio
-from lxbench.errors import UsageError
 from lxbench.families import Loaded
 from lxbench.ladder import unfit
-from lxbench.transcribe import transcribe, transcribe_batch
+from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
-from tests.suite import CORPORA, Bench
-from tests.test_cli import results
+from tests.suite import CORPORA, Bench, refused, results
 
 
 @pytest.fixture(scope="module")
@@ -85,17 +83,16 @@ def test_rows_for_other_cpus_stay_out() -> None:
     assert out == dict.fromkeys(("fast-bf16", "openvino-bf16", "fast-ort-bf16"), "needs a CPU with avx512_bf16")
 
 
-def test_clips_of_its_own_lengths_are_no_batch(moonshine: Path) -> None:
-    audio = read_audio(CORPORA / "ivr-ru" / "agent-loginok.flac")
-    with pytest.raises(UsageError, match="2 clips at once for a Moonshine") as raised:
-        transcribe_batch(models.load(moonshine, "cpu"), [audio, audio], "ru")
-    assert "next: the same without --lx-batch" in str(raised.value)
+def test_clips_of_its_own_lengths_are_no_batch(bench: Bench, moonshine: Path) -> None:
+    done = bench("--lx-model", moonshine, "--lx-batch", "2", "-k", "fp32")
+    refused(done, f"--lx-batch 2 with model {moonshine}: a moonshine hears every clip as long as it is")
 
 
 def test_every_family_can_do_what_is_asked_of_it() -> None:
     wanted = {name for name in vars(families.Family) if not name.startswith("_")}
     for name in families.NAMES:
         assert all(callable(getattr(families.find(name), function)) for function in wanted)
+        assert isinstance(families.find(name).TOGETHER, bool)
 
 
 def test_the_ladder_measures_and_gates_it(bench: Bench, moonshine: Path, small_corpus: Path, tmp_path: Path) -> None:

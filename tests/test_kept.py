@@ -6,9 +6,11 @@ import os
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from lxbench import kept
+from lxbench.errors import CacheError
 
 
 def write(folder: Path) -> None:
@@ -27,6 +29,31 @@ def test_what_is_damaged_is_made_again(tmp_path: Path) -> None:
     assert kept.ensure(folder, write) is False
     assert (folder / "file").read_text() == "made"
     assert sorted(path.name for path in folder.parent.iterdir()) == ["digest"]
+
+
+def test_what_another_process_has_made_meanwhile_is_taken(tmp_path: Path) -> None:
+    folder = tmp_path / "kind" / "digest"
+
+    def write_late(draft: Path) -> None:
+        assert kept.ensure(folder, write) is False
+        write(draft)
+
+    assert kept.ensure(folder, write_late) is False
+    assert kept.intact(folder)
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["digest"]
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "kind").write_text("a file")
+    with pytest.raises(CacheError, match=r"digest could not be made: .*kind.*\n.*\n  next: XDG_CACHE_HOME="):
+        kept.ensure(tmp_path / "kind" / "digest", write)
+
+    def fill(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CacheError, match="No space left on device"):
+        kept.ensure(tmp_path / "other" / "digest", fill)
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 def test_what_nobody_reads_goes_when_something_new_comes(tmp_path: Path) -> None:

@@ -190,7 +190,12 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [('{"model_type": "bert"}', "is a 'bert' model, not a Whisper"), ("{", "is not JSON"), ("{}", "is a None model")],
+    [
+        ('{"model_type": "bert"}', "is a 'bert' model, not a Whisper"),
+        ("{", "is not a JSON object"),
+        ("[1]", "is not a JSON object"),
+        ("{}", "is a None model"),
+    ],
 )
 def test_another_kind_of_model_is_refused(folder: Path, config: str, message: str) -> None:
     (folder / "config.json").write_text(config)
@@ -213,11 +218,12 @@ def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
     [
         ({"is_multilingual": False}, UsageError, "--lx-language 'ru' is not a language of model .*one of en"),
         ({"lang_to_id": {"<|de|>": 1, "<|cy|>": 2}}, UsageError, "'ru' is not a language .*one of cy, de"),
+        ([1], ModelError, r"does not list the model's languages and their tokens"),
         ({}, ModelError, r"does not list the model's languages and their tokens .*GenerationConfig"),
     ],
 )
 def test_a_language_that_the_model_does_not_know_is_refused(
-    folder: Path, generation: dict[str, Any], error: type[Exception], message: str
+    folder: Path, generation: Any, error: type[Exception], message: str
 ) -> None:
     (folder / "generation_config.json").write_text(json.dumps(generation))
     with pytest.raises(error, match=f"(?s){message}"):
@@ -232,6 +238,13 @@ def test_shards_are_all_there_or_refused_by_name(loaded: Loaded, folder: Path) -
     source = models.resolve(str(folder))
     again = models.load(source.folder, "cpu").model.state_dict()
     assert all(torch.equal(value, again[name]) for name, value in loaded.model.state_dict().items())
+    index = folder / "model.safetensors.index.json"
+    for damage in ("{", "[]", "{}"):
+        listed = index.read_text("utf-8")
+        index.write_text(damage)
+        with pytest.raises(ModelError, match=r"index\.json lists no weights: \w+Error"):
+            models.resolve(str(folder))
+        index.write_text(listed)
     shards[1].unlink()
     with pytest.raises(ModelError, match=f"1 of the {len(shards)} files of its weights are missing: {shards[1].name}"):
         models.resolve(str(folder))

@@ -23,6 +23,7 @@ from lxbench.audio import read_audio
 from lxbench.families import Loaded
 from lxbench.steps.cut import prune_ffn
 from lxbench.steps.once import observe, once
+from lxbench.steps.prune import prune_magnitude
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.transcribe import transcribe
 from tests.suite import CORPORA
@@ -81,8 +82,11 @@ def test_a_cut_is_made_once(fresh: Loaded, audio: NDArray[np.float32], cache: Pa
     assert census.take(step(deepcopy(whole))) == census.take(made)
     other.model.encoder.layers[0].fc1.bias.data[0] += 1
     step(other)
-    with calibration.clips([CLIP], "ru"):
+    with calibration.clips([CLIP], "ru") as asked:
+        prune_magnitude(0.8)(deepcopy(whole))
+        assert not asked
         step(deepcopy(whole))
+        assert asked == {CLIP}
     assert kept.origins == {"new": 4, "cached": 1}
 
 

@@ -169,6 +169,21 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path, small: dict[str, Any], con
     assert done.returncode == 4
 
 
+def test_runs_that_mean_other_things_do_not_stand_side_by_side(tmp_path: Path, small: dict[str, Any]) -> None:
+    one = saved(tmp_path / "one", small)
+    clips = [{**each, "fingerprint": "other"} for each in small["corpus"]["clips"]]
+    other = saved(tmp_path / "other", {**small, "corpus": {**small["corpus"], "clips": clips}})
+    raw = saved(tmp_path / "raw", {**small, "normalizer": "none/1"})
+    for folder, message in (
+        (other, "clip a is another recording, or has another text"),
+        (raw, "their normalisers are russian/1 and none/1"),
+    ):
+        done = rebuild(one, folder)
+        assert f"{one} and {folder} cannot stand side by side: {message}" in done.stderr
+        assert done.returncode == 4
+    assert not (one / "report.html").exists()
+
+
 def large(rows: int, clips: int) -> dict[str, Any]:
     """A run of so many rows over so many clips, a third of the texts with an error of its own."""
     names = ["fp32", *(f"row-{number}" for number in range(1, rows))]

@@ -21,4 +21,4 @@ def test_the_picture_is_of_the_run_that_is_kept() -> None:
 
 def test_a_readme_without_the_place_for_it_is_left_alone() -> None:
     with pytest.raises(ValueError, match="unpack"):
-        readme.updated("no table here", {})
+        readme.updated("no table here", json.loads(readme.KEPT.read_text("utf-8")))

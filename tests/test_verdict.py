@@ -186,6 +186,16 @@ def test_what_makes_a_baseline_stale(clip: ClipRecord, model: str, language: str
     assert text in said.text
 
 
+def test_steps_calibrated_on_other_clips_make_a_baseline_stale() -> None:
+    def said(stored: str, now: str) -> Verdict | None:
+        kept = replace(baseline(), calibration=stored)
+        return verdict.judge_identity(kept, [CLIP], MODEL, "ru", "russian/1", now)
+
+    assert said("a", "b") == Verdict(Word.STALE, "the baseline's steps were calibrated on other clips")
+    assert said("a", "a") is None
+    assert said("", "b") is None, "a file from before it was stored"
+
+
 def test_a_clip_gone_from_the_whole_corpus_makes_a_baseline_stale() -> None:
     two = baseline(CLIP, ClipRecord("two", "g", "x", 1, Counts(10, 10, 50, 50)))
     assert verdict.judge_identity(two, [CLIP], MODEL, "ru", "russian/1") is None

@@ -41,7 +41,13 @@ class Loaded:
 
 
 class Family(Protocol):
-    """What is asked of the module of a family."""
+    """What is asked of the module of a family.
+
+    Attributes:
+        TOGETHER: whether it hears several clips at once.
+    """
+
+    TOGETHER: bool
 
     def load(self, folder: Path, device: str) -> Loaded:
         """Load a resolved model in float32 on a device, ready for inference; local files only."""

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lxbench.audio import SAMPLE_RATE
-from lxbench.errors import UsageError
 from lxbench.families import Family, Loaded
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+TOGETHER = False  # Every clip is heard as long as it is: several have no common length.
 # A decoder that loops would go on for ever: twice what the model's card advises for English.
 TOKENS_A_SECOND = 13
 
@@ -52,18 +52,9 @@ def languages(folder: Path) -> None:
 
 
 def extract(loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
-    """The samples of one clip, shape (1, samples), on the model's device and in its type.
-
-    Raises:
-        UsageError: several clips, which have no common length here.
-    """
-    if len(audio) > 1:
-        raise UsageError(
-            f"{len(audio)} clips at once for a Moonshine, which hears every clip as long as it is",
-            expected="one by one",
-            command="the same without --lx-batch",
-        )
-    samples = loaded.feature_extractor(audio[0], sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
+    """The samples of one clip, shape (1, samples), on the model's device and in its type."""
+    (clip,) = audio
+    samples = loaded.feature_extractor(clip, sampling_rate=SAMPLE_RATE, return_tensors="pt").input_values
     return samples.to(loaded.model.device, loaded.model.dtype)
 
 

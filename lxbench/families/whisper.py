@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HOP = 160  # samples between two frames of features
+TOGETHER = True
 
 
 def load(folder: Path, device: str) -> Loaded:
@@ -73,7 +74,10 @@ def languages(folder: Path) -> list[str]:
         ModelError: a multilingual one does not list them.
     """
     file = folder / "generation_config.json"
-    generation = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    try:
+        generation = dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError):
+        generation = {}
     if generation.get("is_multilingual") is False:
         return ["en"]
     if not (known := generation.get("lang_to_id")):

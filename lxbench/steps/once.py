@@ -28,8 +28,11 @@ def once(step: Step) -> Step:
 
     @wraps(step)
     def made(model: Any) -> Any:
-        from lxbench import activations, pruned, removal
+        from lxbench import activations, pruned, removal, shapes
         from lxbench.steps import cut
+
+        if hasattr(model.config, shapes.SEED_KEY):
+            return step(model)  # Of random weights nothing is worth gigabytes.
 
         after: list[Any] = []
 

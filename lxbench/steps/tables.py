@@ -9,7 +9,10 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
-from lxbench.ladder import Step, whisper_only
+from lxbench.ladder import Step, fits, whisper_only
+
+# Whisper's codes of the languages that are written in a script; of others it is not known here.
+LANGUAGES = {"CYRILLIC": frozenset({"ba", "be", "bg", "kk", "mk", "mn", "ru", "sr", "tg", "tt", "uk"})}
 
 
 def prune_vocabulary(script: str) -> Step:
@@ -41,7 +44,7 @@ def prune_vocabulary(script: str) -> Step:
         return pruned.adopt(model)
 
     step.__name__ = f"prune_vocabulary({script})"
-    return whisper_only(step)
+    return fits(whisper_only(step), **({"languages": LANGUAGES[script]} if script in LANGUAGES else {}))
 
 
 def prune_positions(seconds: int) -> Step:
@@ -67,7 +70,7 @@ def prune_positions(seconds: int) -> Step:
         return model
 
     step.__name__ = f"prune_positions({seconds})"
-    return whisper_only(step)
+    return fits(whisper_only(step), hears_s=seconds)
 
 
 def _spells(text: str, letters: set[str]) -> bool:

@@ -1,0 +1,141 @@
+"""The suite as a user runs it: wrong usage ends with exit code 4, before anything is built."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from lxbench import embedded
+from tests.suite import ROOT, Bench, Flat, copy_clips, refused, results, said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-k", "nosuch"], "-k 'nosuch' matches no variant"),
+        (["--lx-device", "tpu"], "--lx-device 'tpu' is not a device lxbench knows"),
+        (["--lx-clips", "few"], "--lx-clips 'few' is not a number of clips"),
+        (["--lx-update", "all"], "--lx-update does not know 'all'"),
+        (["--lx-update", "new", "--benchmark-disable"], "would store baselines without their speed"),
+        (["--lx-corpus", "/no/such/corpus"], "corpus /no/such/corpus is not there: no /no/such/corpus"),
+        (["--lx-model", "/no/such/model"], "model /no/such/model: no /no/such/model/config.json"),
+        (["--lx-language", "klingon"], "--lx-language 'klingon' is not a language of model embedded"),
+        (
+            ["--lx-update", "new", "--lx-baselines", "/dev/null/b"],
+            "the baselines folder /dev/null/b cannot be written: Not a directory",
+        ),
+        (["--lx-results", "/dev/null/results"], "the results folder /dev/null/results cannot be written"),
+        (["--lx-variants", "/no/such/rows.py"], "--lx-variants /no/such/rows.py: FileNotFoundError"),
+        (["--lx-columns", "sound=x"], "--lx-columns 'sound=x' does not say which column is what"),
+        (["--lx-normalizer", "german"], "--lx-normalizer 'german' is not a normaliser"),
+        (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
+    ],
+)
+def test_wrong_usage(bench: Bench, arguments: list[str], message: str) -> None:
+    refused(bench(*arguments), message)
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")
+def test_cuda_without_cuda(bench: Bench) -> None:
+    refused(bench("--lx-device", "cuda"), "--lx-device cuda: no CUDA device is usable on this machine")
+
+
+def test_rows_that_hear_less_than_the_longest_clip_stay_out(bench: Bench, tmp_path: Path) -> None:
+    folder = copy_clips(tmp_path / "long", 3)
+    clip = sorted(folder.glob("*.flac"))[0]
+    audio, rate = soundfile.read(clip)
+    soundfile.write(clip, np.resize(audio, 21 * rate), rate)
+    done = bench("--lx-corpus", folder, "-k", "[prune-structured-cpu]")
+    refused(done, "nothing is left to run: prune-structured-cpu hears 20 s, the longest clip has 21.0 s")
+    done = bench("--lx-corpus", folder, "--benchmark-disable", "-k", "[fp32-cpu] or [prune-structured-cpu]")
+    assert results(tmp_path)["absent"] == [
+        {"variant": "prune-structured", "why": "hears 20 s, the longest clip has 21.0 s"}
+    ]
+    assert said(tmp_path) == {"fp32": "NEW"}
+
+
+def test_processes_beside_each_other(bench: Bench, tmp_path: Path) -> None:
+    """As by pytest-xdist, of which nothing but its option is needed here."""
+    (tmp_path / "beside.py").write_text(
+        "def pytest_addoption(parser):\n    parser.addoption('--numprocesses', type=int)\n"
+    )
+    done = bench("-p", "beside", "--numprocesses", "2", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    refused(done, "variants cannot be timed beside each other: pytest-xdist is on")
+
+
+def test_an_update_is_refused_where_ci_is_true(bench: Bench, tmp_path: Path) -> None:
+    done = bench("--lx-update", "new", CI="true")
+    assert "--lx-update new is refused where CI=true" in done.stderr
+    assert done.returncode == 4
+    assert not (tmp_path / "baselines").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("corrupt", "unreadable audio"),
+        ("no text", "empty reference text"),
+    ],
+)
+def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str) -> None:
+    if damage == "corrupt":
+        next(small_corpus.glob("*.flac")).write_bytes(b"fLaC and then nothing")
+    else:
+        listing = small_corpus / "metadata.jsonl"
+        listing.write_text(
+            re.sub('"transcription": "[^"]*"', '"transcription": ""', listing.read_text("utf-8"), count=1)
+        )
+    done = bench("--lx-corpus", small_corpus)
+    assert "1 of 3 clips of corpus" in done.stderr
+    assert message in done.stderr
+    assert done.returncode == 4
+
+
+def test_bad_clips_are_left_out_and_said(bench: Bench, small_corpus: Path, tmp_path: Path) -> None:
+    first, *_ = sorted(small_corpus.glob("*.flac"))
+    first.write_bytes(b"fLaC and then nothing")
+    asked = ("--lx-corpus", small_corpus, "--lx-normalizer", "none", "-k", "[fp32-cpu]", "--benchmark-disable")
+    done = bench(*asked, "--lx-skip-bad")
+    assert done.returncode == 1, done.stdout + done.stderr  # There is no baseline.
+    assert "1 of 3 clips are bad and left out: metadata.jsonl:" in Flat(done.stdout)
+    found = results(tmp_path)
+    assert (len(found["corpus"]["clips"]), found["normalizer"]) == (2, "none/1")
+    assert "--lx-normalizer none" in Flat(done.stdout)
+    assert found["next"].endswith("--lx-skip-bad")
+
+
+def test_a_hub_id_that_cannot_be_had(bench: Bench) -> None:
+    done = bench("--lx-model", "nobody/no-such-whisper", HF_HUB_OFFLINE="1")
+    refused(done, "model nobody/no-such-whisper could not be had from the hub")
+
+
+def test_truncated_weights(bench: Bench, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(embedded.restore(), tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1_000_000])
+    done = bench("--lx-model", folder)
+    assert f"weights file {weights} is damaged (1000000 bytes)" in done.stderr
+    assert done.returncode == 4
+
+
+def test_a_cache_that_cannot_be_written(bench: Bench) -> None:
+    done = bench("-k", "fp32", XDG_CACHE_HOME="/dev/null")
+    refused(done, "could not be made: [Errno 20] Not a directory")
+    assert "next: XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu" in done.stderr
+
+
+def test_a_run_that_measures_nothing_is_not_green(bench: Bench) -> None:
+    done = bench("--benchmark-disable", "-k", "test_latency and fp32")
+    assert "nothing was measured or judged" in Flat(done.stdout)
+    assert done.returncode == 4
+
+
+def test_calibration_clips_are_not_benchmark_clips(bench: Bench) -> None:
+    done = bench("--lx-calibration", "ivr-ru", "--lx-clips", "2")
+    refused(done, "2 clips of the calibration corpus ivr-ru are in the benchmark corpus ivr-ru too: ")
