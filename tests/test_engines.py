@@ -150,7 +150,7 @@ def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytes
 def test_a_row_whose_package_is_not_there_says_so() -> None:
     row = Variant("x", ladder.CPU, needs="_no_such_engine")
     (unfit,) = ladder.unfit([row], "whisper", "ru", 10.0, [])
-    assert unfit.elsewhere == "needs _no_such_engine: pip install 'lxbench[engines]'"
+    assert unfit.elsewhere == 'needs _no_such_engine: pip install -c constraints/cpu.txt -e ".[engines]"'
 
 
 def test_blocks_of_eight_bits_are_read_as_they_were_written() -> None:
