@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from lxbench import throughput
-from lxbench.corpus import Clip
+from lxbench import gate, throughput
+from lxbench.corpus import Clip, Corpus
 from lxbench.transcribe import Transcript
+from lxbench.verdict import Word
+from lxbench.worker import CrashError
+from tests.made import make_row, make_run
 
 CLIPS = [Clip(id, Path(f"{id}.flac"), "text", 3.0, id, id) for id in "abcdefg"]
 
@@ -26,3 +31,20 @@ def test_seconds_are_added_and_texts_compared_with_those_alone() -> None:
     assert (done.batch, done.clips, done.audio_s, done.seconds, done.changed) == (2, 4, 12.0, 2.0, ("b",))
     assert done.clips_per_s == pytest.approx(2.0)
     assert done.real_time_factor == pytest.approx(6.0)
+
+
+def test_a_row_that_dies_in_batches_has_not_crashed_one_by_one(tmp_path: Path, clips: Corpus) -> None:
+    class Dying:
+        def transcribe_batch(self, _: object) -> None:
+            raise CrashError("out of memory", expected="a worker that answers", command="less log")
+
+    run = make_run(tmp_path, clips)
+    run.settings = replace(run.settings, batch=2)
+    row = make_row(run)
+    run._workers[row.id] = cast(Any, Dying())
+    run.transcribe_in_batches(row)
+    assert row.crash == ""
+    said = gate.judge_throughput(row)
+    assert said.word is Word.CRASHED
+    assert "out of memory" in said.text
+    assert gate.judge_effect(row).word is Word.PASS
