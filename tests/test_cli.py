@@ -71,9 +71,7 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     assert len(bench_data["stats"]["data"]) == 6
     assert bench_data["extra_info"]["wer"] == pytest.approx(row["wer"])
     timed = [clip["seconds"] for clip in row["clips"]]
-    late = [outside - inside for outside, inside in zip(bench_data["stats"]["data"], timed, strict=True)]
-    assert 0 < min(late) <= sorted(late)[3] < 0.005, "the way there and back"
-    assert max(late) < 0.02, "one of them may wait for a core"
+    assert bench_data["stats"]["data"] == pytest.approx(timed, abs=0.005)
     spent, parts = results(stored)["harness"], ("transcribing", "warming_up", "building", "loading", "own")
     assert sum(spent[f"{part}_share"] for part in parts) == pytest.approx(1, abs=0.001)
     assert spent["own_share"] < 0.5
