@@ -172,12 +172,12 @@ class Run:
                     iterations=1,
                 )
             row.usage = self._usage(row)
-            row.timed = True
             row.disturbance = disturbance.between(before, disturbance.snapshot(self._pids(row)))
         row.transcripts, row.pairs = pairing.transcripts, pairing.pairs
         row.processes, row.occasions = pairing.processes, pairing.occasions
         self._pairings[row.id] = pairing
         self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
+        row.timed = not (row.crash or row.speed_crash)  # Last: a run may be interrupted at any of these lines.
 
     def time_again(self, row: Row) -> None:
         """Time a block of the row's clips once more beside fp32, for the ratio alone."""
