@@ -309,6 +309,18 @@ VARIANTS = ladder(
         elsewhere=GPU_ALONE,
         instructions="sm_70",
     ),
+    Variant(
+        "fast-2-4",
+        CUDA,
+        # No graph of the encoder: whether cuSPARSELt may be recorded is not known.
+        (CYRILLIC, cast("float16"), plain_decoding, sparse_2_4("model.encoder.*"), graph_decoding(fused=True)),
+        "fast-fp16 with the encoder of sparse-2-4",
+        runs="*sparse*",
+        elsewhere=GPU_ALONE,
+        instructions="sm_80",
+        unusable=True,
+        tolerance=NOISE,
+    ),
     # The same model in other engines, converted while it is loaded; nox -s engines.
     *(
         Variant(
