@@ -5,7 +5,6 @@ A repository of its own has the suite with ``pytest_plugins = ("lxbench.plugin",
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -22,7 +21,7 @@ import pytest
 from lxbench import (
     card,
     corpus,
-    files,
+    ending,
     gate,
     history,
     ladder,
@@ -38,8 +37,9 @@ from lxbench import (
     worker,
 )
 from lxbench.commands import CORPORA, SUITE
+from lxbench.ending import Ending
 from lxbench.errors import LxbenchError, UsageError
-from lxbench.report import advice, bencher, markdown, page, terminal
+from lxbench.report import bencher, terminal
 from lxbench.report.progress import LiveProgress
 from lxbench.row import Row, row_id
 from lxbench.run import Run
@@ -56,11 +56,8 @@ WATCHER = pytest.StashKey[LiveProgress]()
 OUT = pytest.StashKey[Any]()
 KEY = pytest.StashKey[Mapping[str, Any]]()
 HISTORY = pytest.StashKey[list[dict[str, Any]]]()
-RESULTS = pytest.StashKey[Mapping[str, Any]]()
+ENDING = pytest.StashKey[Ending]()
 CRASHED = pytest.StashKey[set[str]]()
-COMPARISON = pytest.StashKey[history.Comparison | None]()
-UPDATED = pytest.StashKey[list[str]]()
-UNWRITTEN = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -354,14 +351,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         gate.judge_usable(run)
         _describe(config, run)
         interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-        config.stash[UPDATED] = []
-        config.stash[UNWRITTEN] = []
-        for leave in (_update, _leave_results):
-            try:
-                leave(config, run, interrupted)
-            except OSError as error:  # What was measured is shown, whatever the disk says.
-                config.stash[UNWRITTEN].append(str(error))
-        red = config.stash[UPDATED] or config.stash[UNWRITTEN] or any(row.word.red for row in run.rows)
+        wall_s = time.perf_counter() - _BEGAN
+        ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
+        config.stash[ENDING] = ended
+        red = ended.updated or ended.unwritten or any(row.word.red for row in run.rows)
         if exitstatus == pytest.ExitCode.OK and red:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
@@ -379,39 +372,6 @@ def _describe(config: pytest.Config, run: Run) -> None:
             timed.extra_info.update({**kept, "key": config.stash[KEY], "lxbench": saved})
 
 
-def _update(config: pytest.Config, run: Run, interrupted: bool) -> None:
-    for line in update.write(run, f"{datetime.now():%Y-%m-%d}", interrupted):
-        config.stash[UPDATED].append(line)  # One by one: what is written is told even if the next cannot be.
-
-
-def _leave_results(config: pytest.Config, run: Run, interrupted: bool) -> None:
-    updated = config.stash[UPDATED]
-    if not (run.rows or run.orphans or updated):
-        return
-    found = results.collect(
-        run,
-        started=run.folder.name,
-        wall_s=time.perf_counter() - _BEGAN,
-        command=advice.command_line(config.invocation_params.args),
-        interrupted=interrupted,
-    )
-    found["history"] = [*config.stash[HISTORY], *results.ratios(found)]
-    found["next"] = advice.next_command(found, run.settings, updated)
-    seconds = {
-        row.id: [said.seconds for said in row.transcripts.values()]
-        for row in run.rows
-        if row.timed and not row.measured_as
-    }
-    config.stash[COMPARISON] = history.compare(seconds, run.saved) if run.saved and seconds else None
-    config.stash[RESULTS] = found
-    results.write(run.folder, found)
-    files.write(run.folder / "bencher.json", json.dumps(bencher.metrics(found), indent=1) + "\n")
-    files.write(run.folder / "report.html", page.render([found], [run.folder], run.folder))
-    files.write(run.folder / "summary.md", markdown.summary(found))
-    if run.settings.study:
-        files.write(run.folder / "study.md", markdown.study_tables(found))
-
-
 def _anything_judged(config: pytest.Config) -> bool:
     return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed"))
 
@@ -422,16 +382,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         return
     if not _anything_judged(config):
         terminalreporter.write_line("\nlxbench: nothing was measured or judged")
-    for error in config.stash.get(UNWRITTEN, []):
+    ended = config.stash.get(ENDING, Ending())
+    for error in ended.unwritten:
         terminalreporter.write_line(f"\nlxbench: not everything could be written: {error}", red=True)
-    if RESULTS not in config.stash:
+    if ended.results is None:
         return
     terminalreporter.section("lxbench")
     width = terminalreporter._tw.fullwidth
-    found, updated = config.stash[RESULTS], config.stash[UPDATED]
-    parts = terminal.ending(found, config.stash[COMPARISON], updated, run.folder, width)
+    parts = terminal.ending(ended.results, ended.comparison, ended.updated, run.folder, width)
     if run.settings.study:
-        parts = [*terminal.study_tables(found), *parts]
+        parts = [*terminal.study_tables(ended.results), *parts]
     terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))
 
 
