@@ -19,6 +19,26 @@ def check_writable(folder: Path) -> None:
     probe.unlink()
 
 
+def new_folder(path: Path) -> Path:
+    """Create a folder that is nobody else's: where there is one, a number goes behind the name.
+
+    Returns:
+        The folder; two processes that ask for the same one get two.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    number, free = 1, path
+    while True:
+        try:
+            free.mkdir()
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
+        else:
+            return free
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Write a file: an interruption or a full disk leaves the old one, or the new one, and nothing beside it.
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -51,6 +51,7 @@ _STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
+FOLDER = pytest.StashKey[Path]()
 RUN = pytest.StashKey[Run]()
 WATCHER = pytest.StashKey[LiveProgress]()
 OUT = pytest.StashKey[Any]()
@@ -90,9 +91,13 @@ def _check_alone(config: pytest.Config) -> None:
     Raises:
         UsageError: it is on.
     """
-    asked = [argument.split("::")[0] for argument in config.args]
-    suite = any(SUITE[-1] == each or Path(each).resolve().is_relative_to(CORPORA.parent.resolve()) for each in asked)
-    if suite and getattr(config.option, "numprocesses", None):
+    asked, suite = [argument.split("::")[0] for argument in config.args], CORPORA.parent.resolve()
+    folders = [Path(each).resolve() for each in asked]
+    named = SUITE[-1] in asked or any(folder.is_relative_to(suite) for folder in folders)
+    # A folder above it has it in lxbench's own repository; elsewhere in an environment, which pytest leaves out.
+    if suite.parent == config.rootpath:
+        named = named or any(suite.is_relative_to(folder) for folder in folders)
+    if named and getattr(config.option, "numprocesses", None):
         raise UsageError(
             "variants cannot be timed beside each other: pytest-xdist is on",
             expected="one process, -n 0",
@@ -153,7 +158,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        folder = settings.new_run_folder(chosen.results, datetime.now().strftime(results.STARTED))
+        folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
         source = models.resolve(chosen.model, chosen.revision)
         models.check_language(source, chosen.language)
@@ -359,6 +364,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
+    if FOLDER in config.stash:
+        with suppress(OSError):  # Of a run that was refused, or that nothing is left of.
+            config.stash[FOLDER].rmdir()
     return (yield)
 
 

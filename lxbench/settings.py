@@ -200,7 +200,7 @@ def usable_threads() -> int:
 
 
 def new_run_folder(folder: Path, name: str) -> Path:
-    """Create the results folder, prove that it can be written and return a name in it that is still free.
+    """Create the results folder, prove that it can be written, and create a folder for one run in it.
 
     Args:
         folder: the results folder.
@@ -211,11 +211,10 @@ def new_run_folder(folder: Path, name: str) -> Path:
     """
     try:
         files.check_writable(folder)
+        return files.new_folder(folder / name)
     except OSError as error:
         raise UsageError(
             f"the results folder {folder} cannot be written: {error.strerror}",
             expected="a folder this user may create and write",
             command="nox -s bench-cpu -- --lx-results /tmp/lxbench-results",
         ) from None
-    names = (f"{name}{suffix}" for suffix in ("", *(f"-{number}" for number in range(2, 1000))))
-    return next(folder / free for free in names if not (folder / free).exists())

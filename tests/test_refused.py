@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 import soundfile
 
 from lxbench import embedded
-from tests.suite import ROOT, Bench, Flat, copy_clips, refused, results, said
+from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, results, said
 
 
 @pytest.mark.parametrize(
@@ -60,13 +62,27 @@ def test_rows_that_hear_less_than_the_longest_clip_stay_out(bench: Bench, tmp_pa
     assert said(tmp_path) == {"fp32": "NEW"}
 
 
-def test_processes_beside_each_other(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("named", "exit_code"),
+    [
+        ("bench", 4),
+        ("bench/test_latency.py::test_latency", 4),
+        (".", 4),
+        ("../" + ROOT.name, 4),
+        ("tests/test_kept.py", 0),
+    ],
+)
+def test_processes_beside_each_other(tmp_path: Path, named: str, exit_code: int) -> None:
     """As by pytest-xdist, of which nothing but its option is needed here."""
     (tmp_path / "beside.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--numprocesses', type=int)\n"
     )
-    done = bench("-p", "beside", "--numprocesses", "2", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
-    refused(done, "variants cannot be timed beside each other: pytest-xdist is on")
+    command = [sys.executable, "-m", "pytest", named, "-p", "beside", "--numprocesses", "2", "--collect-only", "-q"]
+    environ = bench_environ(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == exit_code, done.stdout + done.stderr
+    if exit_code:
+        refused(done, "variants cannot be timed beside each other: pytest-xdist is on")
 
 
 def test_an_update_is_refused_where_ci_is_true(bench: Bench, tmp_path: Path) -> None:
@@ -136,6 +152,7 @@ def test_a_run_that_measures_nothing_is_not_green(bench: Bench) -> None:
     assert done.returncode == 4
 
 
-def test_calibration_clips_are_not_benchmark_clips(bench: Bench) -> None:
+def test_calibration_clips_are_not_benchmark_clips(bench: Bench, tmp_path: Path) -> None:
     done = bench("--lx-calibration", "ivr-ru", "--lx-clips", "2")
     refused(done, "2 clips of the calibration corpus ivr-ru are in the benchmark corpus ivr-ru too: ")
+    assert list((tmp_path / "results").iterdir()) == []

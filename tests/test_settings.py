@@ -89,9 +89,8 @@ def test_bad_device(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_results_folder(tmp_path: Path) -> None:
     folder = settings.new_run_folder(tmp_path / "a" / "b", "now")
     assert folder == tmp_path / "a" / "b" / "now"
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-    folder.mkdir()
-    assert settings.new_run_folder(tmp_path / "a" / "b", "now").name == "now-2"
+    assert list((tmp_path / "a" / "b").iterdir()) == [folder]
+    assert [settings.new_run_folder(tmp_path / "a" / "b", "now").name for _ in range(2)] == ["now-2", "now-3"]
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"the results folder .* cannot be written: Not a directory"):
         settings.new_run_folder(tmp_path / "file" / "results", "now")
