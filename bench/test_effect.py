@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from lxbench import gate
 from lxbench.row import Row
+from lxbench.run import Run
 from lxbench.verdict import Verdict
 
 
-def test_effect(row: Row, expect: Callable[[Row, str, Verdict], None]) -> None:
+def test_effect(row: Row, run: Run, expect: Callable[[Row, str, Verdict], None]) -> None:
+    run.look_at_kernels(row)
     expect(row, "effect", gate.judge_effect(row))

@@ -96,10 +96,11 @@ def _look(model: Any, before: Work | None) -> tuple[census.Census, Work | None]:
 def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> None:
     """Transcribe one clip and throw away what is said; compilation happens here.
 
-    It runs under the profiler and fills ``report.kernels``, unless they are known. What is compiled, another engine and
-    a GPU need a pass before it: they prepare themselves in their first. Eager torch on a CPU does not, its second pass
+    On a CPU it runs under the profiler and fills ``report.kernels``, unless they are known. What is compiled and
+    another engine need a pass before it: they prepare themselves in their first. Eager torch does not, its second pass
     takes as long, and one that never ends need not be heard to its end. A GPU raises its clocks and its libraries
-    choose kernels: there it is heard until that takes no less time any more.
+    choose kernels: there it is heard until that takes no less time any more. Its kernels are left until all is timed,
+    see ``kernels``: what the profiler has hooked into the driver may stay there and slow down every later launch.
 
     Args:
         loaded: the built variant.
@@ -114,18 +115,41 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         return passes[-1]
 
     with _timed(report, "warm-up"):
-        cuda = loaded.model.device.type == "cuda"
-        eager = not report.census["compiled"] and report.work is not None and not cuda
-        if cuda:
+        if loaded.model.device.type == "cuda":
             settle(hear)
-        elif not eager:
-            hear()
-        with _brief(loaded) if eager else nullcontext():
-            if report.kernels:
+        else:
+            eager = not report.census["compiled"] and report.work is not None
+            if not eager:
                 hear()
-            else:
-                report.kernels = census.kernels(hear, cuda)
+            with _brief(loaded) if eager else nullcontext():
+                if report.kernels:
+                    hear()
+                else:
+                    report.kernels = census.kernels(hear)
     report.heard_s = min(passes) * len(passes)
+
+
+def kernels(loaded: Loaded, audio: Any, language: str) -> dict[str, int]:
+    """Transcribe a clip under the profiler, and say which matrix kernels ran, see ``census.kernels``.
+
+    Args:
+        loaded: a variant that is warm.
+        audio: samples of the clip, float32 at 16 kHz.
+        language: Whisper's code of the spoken language.
+    """
+    return census.kernels(lambda: transcribe(loaded, audio, language), loaded.model.device.type == "cuda")
+
+
+def exact_float32() -> None:
+    """Have float32 products and convolutions in float32 throughout, see ``steps.precision.allow_tf32``.
+
+    torch lets convolutions on a GPU round their inputs, and products where ``TORCH_ALLOW_TF32_CUBLAS_OVERRIDE`` is set,
+    as it is in some container images.
+    """
+    import torch
+
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def settle(once: Callable[[], float]) -> list[float]:

@@ -9,6 +9,7 @@ unrecorded.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -226,16 +227,22 @@ def record(body: Callable[[], None], device: torch.device) -> Callable[[], None]
     """
     if device.type != "cuda":
         return body
-    stream = torch.cuda.Stream(device)
+    stream = _stream(device)
     stream.wait_stream(torch.cuda.current_stream(device))
     with torch.cuda.stream(stream):
         for _ in range(_PASSES):
             body()
     torch.cuda.current_stream(device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         body()
     return graph.replay
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Where all is recorded: cuBLAS keeps a workspace, 32 MiB on Hopper, for every stream that it has worked on."""
+    return torch.cuda.Stream(device)
 
 
 def recorded_encoder(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -46,8 +46,11 @@ from lxbench.run import Run
 from lxbench.verdict import Verdict, Word
 
 _BEGAN = time.perf_counter()
-# What is timed is scored: time first.
-_STAGES = ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile", "test_throughput")
+# What is timed is scored: time first. On a GPU the profiler leaves traces in a process: all that is timed comes before.
+_STAGES = {
+    "cpu": ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile", "test_throughput"),
+    "cuda": ("test_latency", "test_seconds", "test_accuracy", "test_throughput", "test_effect", "test_profile"),
+}
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
@@ -138,7 +141,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     first, *others = _rows(config)
     # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
     order = {id: number for number, id in enumerate([*others, first])}
-    items.sort(key=lambda item: _place(item, order) if _is_bench(item) else (-2, 0))
+    stages = _STAGES[config.stash[SETTINGS].device]
+    items.sort(key=lambda item: _place(item, order, stages) if _is_bench(item) else (-2, 0))
     yield
     if benches and not items:
         with _usage_errors():
@@ -245,8 +249,8 @@ def _is_bench(item: pytest.Item) -> bool:
     return any(definition.func.__module__ == __name__ for definition in known.get("run", ())[-1:])
 
 
-def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
-    """Row by row, and within a row effect, latency, accuracy, profile; then all speeds, what compares rows last.
+def _place(item: pytest.Item, order: dict[str, int], stages: tuple[str, ...]) -> tuple[int, int]:
+    """Row by row, and within a row stage by stage; then all speeds, what compares rows last.
 
     What is undecided about a row's speed is timed again minutes later, when the machine may be in another state.
     """
@@ -254,7 +258,7 @@ def _place(item: pytest.Item, order: dict[str, int]) -> tuple[int, int]:
         return (-1, 0)
     params, stage = item.callspec.params, getattr(item, "originalname", "")
     if "row" in params:
-        return (order[params["row"]], _STAGES.index(stage) if stage in _STAGES else len(_STAGES))
+        return (order[params["row"]], stages.index(stage) if stage in stages else len(stages))
     return (len(order), order[params["measured"]] if "measured" in params else len(order))
 
 

@@ -114,12 +114,19 @@ def _is_left_out(name: str) -> bool:
     return any(part in name for part in _NOT_EVERY_TOKEN)
 
 
-def product_types(kernels: Mapping[str, int]) -> list[str]:
-    """The types that a row multiplies in, shortest first; see ``census.kernels``."""
+def product_types(kernels: Mapping[str, int], stored: Mapping[str, int]) -> list[str]:
+    """The types that a row multiplies in, shortest first.
+
+    Args:
+        kernels: what was seen, see ``census.kernels``.
+        stored: how many numbers of each type the model has: what a CUDA graph multiplies does not tell its types.
+    """
     integer = any(part in kernel for kernel in kernels for part in _INTEGER)
     seen = [kernel.split() for kernel in kernels if "mm" in kernel.split()[0]]
     # A matrix product has inputs of one type; an addmm of several has an integer among them, and is counted above.
     floats = [name for name in reversed(_FLOATS) if any(name in types for _, *types in seen)]
+    if "cudaGraphLaunch" in kernels:
+        floats = [max(_FLOATS, key=lambda name: stored.get(name, 0))]
     if any(part in kernel for kernel in kernels for part in _TF32):
         floats = ["tf32" if name == "float32" else name for name in floats]
     return ["int8"] * integer + (floats or ["float32"] * (not integer))

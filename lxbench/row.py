@@ -163,7 +163,7 @@ class Row:
             "token_mib": sum(work.token_mib(each.positions) for each in said) / len(said),
             # The last one ends the text, unless that is cut off.
             "passes": sum(each.tokens + self.scored for each in said) / len(said),
-            "products": roofline.product_types(self.report.kernels),
+            "products": roofline.product_types(self.report.kernels, self.report.census["dtypes"]),
         }
 
     @property

@@ -205,6 +205,14 @@ class Run:
         if row.is_reference:
             self._remember_reference(row.transcripts)
 
+    def look_at_kernels(self, row: Row) -> None:
+        """See which kernels a row runs, where that was left until all is timed."""
+        if row.crash or row.report is None or row.report.kernels:
+            return
+        self.watcher.stage(row.id, "looking at its kernels")
+        with _crash_kept(row):
+            row.report.kernels = self._workers[row.id].kernels()
+
     def transcribe_in_batches(self, row: Row) -> None:
         """Transcribe the clips of a row several at once, after all that is timed one by one.
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
-from lxbench.build import BuildReport, build, warm_up
+from lxbench.build import BuildReport, build, exact_float32, kernels, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
 
 # What all rows import; where it is not in memory already, while the worker waits for leave to build.
@@ -86,7 +86,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     import torch
 
     torch.set_num_threads(job.threads)
-    torch.backends.cudnn.allow_tf32 = False  # fp32 is float32 throughout, see ``steps.precision.allow_tf32``.
+    exact_float32()
     variant = ladder.find(ladder.load(job.variants), job.variant)
 
     def stage(text: str) -> None:
@@ -102,7 +102,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     report.origins = _origins()
     _reset_peak(job.device)
-    compiled = _compiled_graphs()
+    compiled, recorded = _compiled_graphs(), _recorded_inputs()
     connection.send(("ready", report))
     audio = None
     while True:
@@ -116,13 +116,15 @@ def _answer_requests(connection: Connection, job: Job) -> None:
         elif request == "batch":
             together = [read_audio(path) for path in value]
             connection.send(("transcripts", transcribe_batch(loaded, together, job.language)))
+        elif request == "kernels":
+            connection.send(("kernels", kernels(loaded, read_audio(job.warm_up), job.language)))
         elif request == "peaks":
             connection.send(("peaks", roofline.peaks(job.device)))
         elif request == "profile":
             assert audio is not None
             connection.send(("profiles", profile.take(loaded, audio, job.language, value)))
         else:
-            warnings = (*listener.heard, *_without_graphs())
+            warnings = (*listener.heard, *_graph_warnings(recorded))
             usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, warnings)
             connection.send(("usage", usage))
 
@@ -139,17 +141,34 @@ def _redirect(log: Path) -> None:
     os.close(handle)
 
 
+def _counted(group: str, what: str) -> int:
+    """How often torch.compile has done something in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters[group][what]) if dynamo else 0
+
+
 def _compiled_graphs() -> int:
     """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters["stats"]["unique_graphs"]) if dynamo else 0
+    return _counted("stats", "unique_graphs")
 
 
-def _without_graphs() -> list[str]:
-    """That Inductor made no CUDA graph where it was asked for one: it says so to nobody."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    skipped = dynamo.counters["inductor"]["cudagraph_skips"] if dynamo else 0
-    return [f"Inductor left {skipped} CUDA graphs out, see TORCH_LOGS=+cudagraphs"] if skipped else []
+def _recorded_inputs() -> int:
+    """How many inputs the CUDA graphs have that Inductor has recorded in this process: more with each of them."""
+    return _counted("inductor", "cudagraph_recorded_non_static_inputs")
+
+
+def _graph_warnings(recorded: int) -> list[str]:
+    """What Inductor says to nobody: that it made no CUDA graph where it was asked for one, or made one again.
+
+    Args:
+        recorded: ``_recorded_inputs`` when the worker was warm.
+    """
+    skipped, found = _counted("inductor", "cudagraph_skips"), []
+    if skipped:
+        found.append(f"Inductor left {skipped} CUDA graphs out, see TORCH_LOGS=+cudagraphs")
+    if _recorded_inputs() > recorded:
+        found.append("Inductor recorded CUDA graphs while clips were timed, see TORCH_LOGS=+cudagraphs")
+    return found
 
 
 def _origins() -> dict[str, int]:

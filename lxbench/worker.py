@@ -39,6 +39,7 @@ _ENVIRONMENT = {
     # anybody on the machine could have taken first, and it runs what it finds there.
     "TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("lxbench") / "inductor"),
     "TOKENIZERS_PARALLELISM": "false",
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # As nvidia-smi counts them, which is asked how the first one is.
     "HF_HUB_OFFLINE": "1",  # The main process has resolved the model; a worker reads local files only.
 }
 
@@ -63,7 +64,7 @@ class Worker:
 
     def __init__(self, job: Job, build_limit_s: float, clip_limit_s: float) -> None:
         self.job = job
-        self.waited = self.transcribing = 0.0
+        self.waited = self.transcribing = self._looking = 0.0
         self._report: BuildReport | None = None
         self._crashed: CrashError | None = None
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
@@ -87,7 +88,7 @@ class Worker:
         """Seconds of ``waited`` that the steps of the variant took, its compilation and the look at its kernels."""
         if self._report is None:
             return 0.0
-        return self._report.seconds["steps"] + self._report.seconds["warm-up"] - self._report.heard_s
+        return self._report.seconds["steps"] + self._report.seconds["warm-up"] - self._report.heard_s + self._looking
 
     @property
     def crashed(self) -> bool:
@@ -144,6 +145,13 @@ class Worker:
         """What the worker has used and said since it was warm."""
         usage: Usage = self._ask(("usage", None))
         return usage
+
+    def kernels(self) -> dict[str, int]:
+        """Which kernels run, see ``build.kernels``; nothing should be timed in this process any more."""
+        before = self.waited
+        seen: dict[str, int] = self._ask(("kernels", None))
+        self._looking += self.waited - before
+        return seen
 
     def peaks(self) -> dict[str, float]:
         """What the machine can do, see ``roofline.peaks``."""

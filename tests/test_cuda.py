@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 import torch
 
 from lxbench import audio, gpu, models
+from lxbench.build import exact_float32
 from lxbench.serve import Job
 from lxbench.steps.precision import allow_tf32
 from lxbench.transcribe import transcribe
@@ -95,10 +97,40 @@ def test_tf32_is_less_exact_and_only_where_it_is_asked_for() -> None:
     def error() -> float:
         return float((left.float() @ right.float() - left @ right).abs().max())
 
+    exact_float32()
     exact = error()
     try:
         allow_tf32(None)
         assert error() > 20 * exact
     finally:
-        torch.set_float32_matmul_precision("highest")
+        exact_float32()
     assert error() == exact
+
+
+def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path) -> None:
+    worker = Worker(
+        Job("fp16", None, models.resolve("shape:tiny").folder, "cuda", 2, "ru", CLIP, (), tmp_path), 600, 120
+    )
+    try:
+        assert worker.ready(lambda _: None).kernels == {}
+        seen = worker.kernels()
+    finally:
+        worker.stop()
+    assert any(fnmatchcase(kernel, "addmm float16") for kernel in seen), seen
+
+
+def test_all_is_recorded_on_one_stream() -> None:
+    graphed = pytest.importorskip("lxbench.graphed")
+    weight, x = (torch.randn(512, 512, device="cuda") for _ in range(2))
+    said, wanted = [x], x @ weight  # This stream has a workspace of its own.
+
+    def body() -> None:
+        said[0] = x @ weight
+
+    graphed.record(body, x.device)()
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    play = graphed.record(body, x.device)
+    play()
+    torch.testing.assert_close(said[0], wanted)
+    assert torch.cuda.memory_allocated() - before < 8 * 2**20, "another workspace of cuBLAS"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from lxbench import gate
+from lxbench import gate, plugin
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
@@ -41,6 +43,32 @@ def test_a_reference_that_contradicts_itself_is_noted(tmp_path: Path, clips: Cor
     assert run.notes == []
     run._remember_reference({first.id: replace(said, text="два")})
     assert run.notes == [f"fp32 said two things to clip {first.id}: 'раз', then 'два'"]
+
+
+def test_kernels_that_are_left_until_all_is_timed_are_looked_at_once(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips)
+    row = make_row(run)
+    assert row.report is not None
+    row.report.kernels = {}
+    asked: Any = SimpleNamespace(kernels=iter([{"addmm bfloat16": 9}]).__next__)
+    run._workers[row.id] = asked
+    assert gate.judge_effect(row).text.startswith("it never ran 'addmm bfloat16'")
+    run.look_at_kernels(row)
+    run.look_at_kernels(row)
+    assert gate.judge_effect(row).word is Word.PASS
+
+
+def test_on_a_gpu_what_is_timed_comes_before_the_profiler() -> None:
+    tests: Any = [
+        SimpleNamespace(callspec=SimpleNamespace(params={"row": "bf16-cuda"}), originalname=name)
+        for name in ("test_profile", "test_effect", "test_throughput", "test_accuracy", "test_latency", "test_seconds")
+    ]
+    order = {"cpu": list[str](), "cuda": list[str]()}
+    for device, names in order.items():
+        tests.sort(key=lambda test: plugin._place(test, {"bf16-cuda": 1}, plugin._STAGES[device]))
+        names += [test.originalname.removeprefix("test_") for test in tests]
+    assert order["cpu"] == ["effect", "latency", "seconds", "accuracy", "profile", "throughput"]
+    assert order["cuda"] == ["latency", "seconds", "accuracy", "throughput", "effect", "profile"]
 
 
 def test_a_graph_compiled_while_clips_were_timed_spoils_the_speed(tmp_path: Path, clips: Corpus) -> None:

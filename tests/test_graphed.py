@@ -95,6 +95,7 @@ def test_merged_positions_weigh_what_they_stand_for(small: Any) -> None:
         assert model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST) == expected
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of SparseSemiStructuredTensor is in prototype")
 def test_what_a_sparse_encoder_hears_is_decoded_as_by_the_plain_loop(
     small: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

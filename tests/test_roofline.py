@@ -81,10 +81,11 @@ def test_what_was_exported_is_remembered_and_what_is_elsewhere_unknown(small: to
         ({"quantized::linear_dynamic float32": 90}, ["int8"]),
         ({"torchao::dequantize_affine float32 int8": 90, "addmm float32": 90}, ["float32"]),
         ({"Torch-Compiled Region": 9}, ["float32"]),
+        ({"mm float32": 1, "cudaGraphLaunch": 34}, ["float16"]),
     ],
 )
 def test_the_types_of_the_products_are_what_was_seen(kernels: dict[str, int], wanted: list[str]) -> None:
-    assert roofline.product_types(kernels) == wanted
+    assert roofline.product_types(kernels, {"float16": 60, "int8": 70, "float32": 2, "int64": 99}) == wanted
 
 
 def test_a_row_is_held_against_the_limits() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +26,7 @@ from lxbench.families.whisper import encode, extract
 from lxbench.ladder import CPU, Variant, find, unfit
 from lxbench.steps.precision import cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
-from lxbench.steps.quantize import quantize_dynamic, quantize_static
+from lxbench.steps.quantize import quantize_dynamic, quantize_static, torchao_a8w4, torchao_a8w8, torchao_w8
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
 from tests.suite import CORPORA
@@ -243,6 +246,28 @@ def test_the_census_sees(change: Any, seen: set[str]) -> None:
     before = census.take(model)
     change(model)
     assert set(before.changes(census.take(model))) == seen
+
+
+def test_float32_is_exact_whatever_the_environment_says() -> None:
+    script = (
+        "import torch; from lxbench import build; print(torch.get_float32_matmul_precision()); build.exact_float32(); "
+        "print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)"
+    )
+    environ = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["high", "highest", "False"]
+
+
+@pytest.mark.parametrize("step", [torchao_a8w8, torchao_w8, torchao_a8w4])
+def test_a_quantized_model_is_compiled_as_any_other(step: Any) -> None:
+    import torch._inductor.config as inductor
+
+    model: Any = torch.nn.ModuleDict({"model": torch.nn.Linear(64, 64)})
+    model.device = torch.device("cpu")
+    before = inductor.save_config_portable()
+    step(model)
+    assert type(model.model.weight) is not torch.nn.Parameter
+    assert inductor.save_config_portable() == before
 
 
 def test_kernels_are_named_with_their_type() -> None:

@@ -8,13 +8,16 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch._dynamo.utils
 
-from lxbench import corpus, disturbance, embedded
+from lxbench import corpus, disturbance, embedded, serve
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
@@ -145,6 +148,30 @@ def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> 
         return ast.literal_eval(done.stdout.splitlines()[-1])
 
     assert [found(), found()] == [{"cached": 0, "new": 1}, {"cached": 1, "new": 0}]
+
+
+def test_cuda_graphs_that_inductor_left_out_or_recorded_again_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    counters: Any = {"stats": Counter(), "inductor": Counter(cudagraph_recorded_non_static_inputs=3)}
+    monkeypatch.setattr(torch._dynamo.utils, "counters", counters)
+    recorded = serve._recorded_inputs()
+    assert serve._graph_warnings(recorded) == []
+    counters["inductor"].update(cudagraph_skips=2, cudagraph_recorded_non_static_inputs=3)
+    assert serve._graph_warnings(recorded) == [
+        "Inductor left 2 CUDA graphs out, see TORCH_LOGS=+cudagraphs",
+        "Inductor recorded CUDA graphs while clips were timed, see TORCH_LOGS=+cudagraphs",
+    ]
+
+
+def test_its_kernels_can_be_looked_at_later(tmp_path: Path) -> None:
+    worker = start(tmp_path, "bf16")
+    try:
+        report = worker.ready(lambda _: None)
+        building = worker.building
+        assert "addmm bfloat16" in report.kernels
+        assert set(worker.kernels()) == set(report.kernels)
+        assert worker.building > building
+    finally:
+        worker.stop()
 
 
 def test_two_that_start_at_once_build_one_after_the_other(tmp_path: Path) -> None:

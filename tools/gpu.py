@@ -1,10 +1,11 @@
 """One clip by some rows, one after the other in this process: how long each takes, by part and by token.
 
-    python -m tools.gpu [MODEL [ROW ...]]
+    python -m tools.gpu [--kernels] [MODEL [ROW ...]]
 
-A look at a GPU in a minute, where ``nox -s bench-gpu`` takes a quarter of an hour: every row is built, its kernels are
-looked for, and the fastest of a few passes over the first clip is held against fp32's. Nothing is judged, and rows are
-not timed beside fp32: ratios of a few per cent mean nothing. Without names, all rows that this device has.
+A look at a GPU in a minute, where ``nox -s bench-gpu`` takes a quarter of an hour: every row is built, and the fastest
+of a few passes over the first clip is held against fp32's. Nothing is judged, and rows are not timed beside fp32:
+ratios of a few per cent mean nothing. Without names, all rows that this device has. With ``--kernels`` those that each
+row promises are looked for too; on a GPU the seconds of rows behind the first are then no longer to be trusted.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ _PASSES = 4
 
 def main(arguments: list[str]) -> None:
     """Print a line a row."""
-    spec, names = (arguments or [models.EMBEDDED])[0], arguments[1:]
+    look = "--kernels" in arguments
+    spec, *names = [each for each in arguments if each != "--kernels"] or [models.EMBEDDED]
     device = settings.pick_device("auto")
     source, clip = models.resolve(spec), corpus.load(corpus.EMBEDDED, CORPORA, 1).clips[0]
     observed = tuple(each.path for each in corpus.load(corpus.CALIBRATION, CORPORA, texts=False).clips)
@@ -38,15 +40,16 @@ def main(arguments: list[str]) -> None:
     for row in chosen(names, device, source.family):
         try:
             with calibration.clips(observed, "ru"):
-                said, report = heard(row, source.folder, device, clip.path)
+                said, report = heard(row, source.folder, device, clip.path, look)
         except Exception as error:  # The next row has nothing to do with it.
             print(f"{row.name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
             continue
+        finally:
+            gc.collect()  # Of a row that failed too.
         reference = reference or said.seconds
         print(
             f"{row.name}: {reference / said.seconds:.2f} times the first, {line(said, report, limits, row)}", flush=True
         )
-        gc.collect()
 
 
 def chosen(names: Iterable[str], device: str, family: str) -> Iterator[Variant]:
@@ -56,16 +59,15 @@ def chosen(names: Iterable[str], device: str, family: str) -> Iterator[Variant]:
     yield from [ladder.find(tuple(rows), name) for name in names] or (row for row in rows if row.name not in out)
 
 
-def heard(row: Variant, folder: Path, device: str, clip: Path) -> tuple[Transcript, build.BuildReport]:
-    """The fastest pass of a row over a clip."""
-    import torch
-
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+def heard(row: Variant, folder: Path, device: str, clip: Path, look: bool) -> tuple[Transcript, build.BuildReport]:
+    """The fastest pass of a row over a clip; its kernels are in the report where they are looked at."""
+    build.exact_float32()
     samples = read_audio(clip)
     loaded, report = build.build(row, folder, device, lambda _: None)
     build.warm_up(loaded, report, samples, "ru")
-    passes = (transcribe(loaded, samples, "ru") for _ in range(_PASSES))
+    passes = [transcribe(loaded, samples, "ru") for _ in range(_PASSES)]
+    if look and not report.kernels:
+        report.kernels = build.kernels(loaded, samples, "ru")
     return min(passes, key=lambda said: said.seconds), report
 
 
@@ -74,13 +76,16 @@ def line(said: Transcript, report: build.BuildReport, limits: dict[str, float], 
     parts = ", ".join(f"{name} {1000 * seconds:.1f}" for name, seconds in said.parts.items())
     text = f"{1000 * said.seconds:.1f} ms ({parts}), {said.tokens} tokens"
     passes = max(said.tokens, 1)
-    work: dict[str, Any] = {"passes": passes, "products": roofline.product_types(report.kernels)}
+    work: dict[str, Any] = {
+        "passes": passes,
+        "products": roofline.product_types(report.kernels, report.census["dtypes"]),
+    }
     if report.work is not None and said.positions:
         work |= {"token_mib": report.work.token_mib(said.positions)}
         work |= {"encoder_gflop": report.work.encoder_gflop(said.positions)}
         if (near := roofline.reached(work, said.parts, limits)) is not None:
             text += f", {1000 * said.parts['decoder'] / passes:.3f} ms a token: {near.of_read:.0%} of memory's speed"
-    seen = not row.runs or any(fnmatchcase(kernel, row.runs) for kernel in report.kernels)
+    seen = not (row.runs and report.kernels) or any(fnmatchcase(kernel, row.runs) for kernel in report.kernels)
     return text + ("" if seen else f"; NEVER RAN {row.runs}: {', '.join(list(report.kernels)[:8])}")
 
 

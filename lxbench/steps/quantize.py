@@ -13,6 +13,9 @@ from lxbench.ladder import Step, whisper_only
 from lxbench.steps.named import linears
 from lxbench.steps.once import observe
 
+# torchao would have Inductor search for the fastest of every kernel's settings, in the whole process: another step.
+_MODEL_ALONE: dict[str, Any] = {"set_inductor_config": False}
+
 
 def quantize_dynamic(model: Any) -> Any:
     """Store every Linear as int8 and quantize its input on the fly (FBGEMM or oneDNN kernels, CPU only).
@@ -209,11 +212,11 @@ def torchao_a8w8(model: Any) -> Any:
     from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
 
     if model.device.type == "cuda":
-        quantize_(model.model.encoder, Int8DynamicActivationInt8WeightConfig())
-        quantize_(model.model.decoder, Int8WeightOnlyConfig())
-        quantize_(model, Int8WeightOnlyConfig(), lambda _, name: name == "proj_out")
+        quantize_(model.model.encoder, Int8DynamicActivationInt8WeightConfig(**_MODEL_ALONE))
+        quantize_(model.model.decoder, Int8WeightOnlyConfig(**_MODEL_ALONE))
+        quantize_(model, Int8WeightOnlyConfig(**_MODEL_ALONE), lambda _, name: name == "proj_out")
     else:
-        quantize_(model, Int8DynamicActivationInt8WeightConfig())
+        quantize_(model, Int8DynamicActivationInt8WeightConfig(**_MODEL_ALONE))
     return model
 
 
@@ -221,7 +224,7 @@ def torchao_w8(model: Any) -> Any:
     """Int8 weights, per output; turned back into floats for every product (torchao's ``Int8WeightOnlyConfig``)."""
     from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
-    quantize_(model, Int8WeightOnlyConfig())
+    quantize_(model, Int8WeightOnlyConfig(**_MODEL_ALONE))
     return model
 
 
@@ -233,7 +236,8 @@ def torchao_w4(model: Any) -> Any:
     """
     from torchao.quantization import Int4WeightOnlyConfig, quantize_
 
-    quantize_(model.model, Int4WeightOnlyConfig(group_size=64, int4_packing_format="tile_packed_to_4d"))
+    config = Int4WeightOnlyConfig(group_size=64, int4_packing_format="tile_packed_to_4d", **_MODEL_ALONE)
+    quantize_(model.model, config)
     return model
 
 
@@ -244,7 +248,7 @@ def torchao_fp8(model: Any) -> Any:
     """
     from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
 
-    quantize_(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow()))
+    quantize_(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), **_MODEL_ALONE))
     return model
 
 
