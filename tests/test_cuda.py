@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lxbench import audio, gpu, models
+from lxbench import audio, gpu, graphed, models
 from lxbench.build import exact_float32
 from lxbench.serve import Job
 from lxbench.steps.precision import allow_tf32
@@ -109,7 +109,7 @@ def test_tf32_is_less_exact_and_only_where_it_is_asked_for() -> None:
 
 def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path) -> None:
     worker = Worker(
-        Job("fp16", None, models.resolve("shape:tiny").folder, "cuda", 2, "ru", CLIP, (), tmp_path), 600, 120
+        Job("fp16", None, models.resolve("shape:tiny").folder, "cuda", 2, "ru", CLIP, (), tmp_path / "log"), 600, 120
     )
     try:
         assert worker.ready(lambda _: None).kernels == {}
@@ -120,7 +120,6 @@ def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path) -> None:
 
 
 def test_all_is_recorded_on_one_stream() -> None:
-    graphed = pytest.importorskip("lxbench.graphed")
     weight, x = (torch.randn(512, 512, device="cuda") for _ in range(2))
     said, wanted = [x], x @ weight  # This stream has a workspace of its own.
 
