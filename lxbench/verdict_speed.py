@@ -99,10 +99,17 @@ def judge_speed(then: Interval | None, changed: Change | None, tolerance: float)
     now = then.value * changed.plain.value
     text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
     if word is Word.INCONCLUSIVE:
-        text += f": the interval straddles the limit, {_reason(changed)}"
+        text += f": {_doubt(changed, tolerance)}, {_reason(changed)}"
     elif word is Word.PASS and changed.plain.low < 1 - tolerance:
         text += ": a loss beyond it is unlikely"
     return Verdict(word, text)
+
+
+def _doubt(changed: Change, tolerance: float) -> str:
+    if changed.plain.high >= 1 - tolerance:
+        return "the interval straddles the limit"
+    together = f"[{changed.strict.low - 1:+.1%}, {changed.strict.high - 1:+.1%}]"
+    return f"beyond it, but {together} with all comparisons of the run taken together"
 
 
 def _reason(changed: Change) -> str:

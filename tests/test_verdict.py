@@ -89,6 +89,10 @@ def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -
     assert doubtful.endswith(
         "tolerated -9.0%: the interval straddles the limit, too noisy to judge: clips spread by 5%, equal runs by 0.0%"
     )
+    one_of_many = verdict_speed.judge_speed(then, changed(0.9, 0.03, 0.20), tolerance=0.05)
+    assert one_of_many.word is Word.INCONCLUSIVE
+    beyond = "beyond it, but [-30.0%, +10.0%] with all comparisons of the run taken together, too noisy to judge: "
+    assert f"-10.0% [-13.0%, -7.0%], tolerated -5.0%: {beyond}" in one_of_many.text
 
 
 def test_a_record_without_clips_is_compared_as_a_whole() -> None:
