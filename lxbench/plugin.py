@@ -352,6 +352,8 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     config, run = session.config, session.config.stash.get(RUN, None)
     storage = config._benchmarksession  # type: ignore[attr-defined]
+    # pytest-benchmark keeps a row that was interrupted before the end of its first clip, and fails to save it.
+    storage.benchmarks[:] = [timed for timed in storage.benchmarks if timed]
     if not storage.benchmarks:
         storage.autosave = None  # It would warn that there is nothing to save.
     if run is not None:

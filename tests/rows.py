@@ -52,6 +52,7 @@ def hang_later(model: Any) -> Any:
 
     def generate(*args: Any, **kwargs: Any) -> Any:
         if next(calls) >= 1:
+            print("hanging", flush=True)
             time.sleep(3600)
         return plain(*args, **kwargs)
 

@@ -444,8 +444,10 @@ def test_an_update_over_fewer_clips_is_refused(bench: Bench, stored: Path) -> No
     assert done.returncode == 4
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("kind", "in_a_clip"), [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)]
+)
+def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.Signals, in_a_clip: bool) -> None:
     """Ctrl-C reaches the whole group; what cancels a job, or ``timeout``, may end the main process alone."""
     before = {path: path.read_bytes() for path in (stored / "baselines").rglob("*.json")}
     process = subprocess.Popen(
@@ -462,6 +464,9 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.S
     for line in process.stdout:
         if "hangs-later-cpu: warming up" in line:  # After that comes a clip, of which it is never done.
             break
+    (log,) = (stored / "results").glob("*/logs/hangs-later-cpu.log")
+    while in_a_clip and "hanging" not in log.read_text():
+        time.sleep(0.1)
     workers = children(process.pid)
     (os.killpg if kind is signal.SIGINT else os.kill)(process.pid, kind)
     output, _ = process.communicate(timeout=60)
@@ -471,6 +476,9 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.S
     proposed = stored / "results" / "latest" / "proposed" / "whisper-base" / "small" / "cpu"
     assert [file.name for file in proposed.iterdir()] == ["bf16.json"], "what was measured by then"
     assert baselines.read(proposed / "bf16.json") is not None
+    (saved,) = (stored / "storage").rglob("0002_*.json")
+    assert [timed["param"] for timed in json.loads(saved.read_text())["benchmarks"]] == ["bf16-cpu"]
+    assert "lxbench ====" in output, "the table of what was measured"
     assert workers
     deadline = time.monotonic() + 10
     while any(map(alive, workers)) and time.monotonic() < deadline:
