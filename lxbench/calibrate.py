@@ -60,7 +60,8 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
     Returns:
         What is stored, and the standard deviation of the logarithm of the whole ratio from run to run.
     """
-    seconds = statistics.stdev(math.log(row["seconds"]) for row in rows)
+    heard = _on_shared_clips(rows)
+    seconds = statistics.stdev(math.log(statistics.fmean(clip["seconds"] for clip in clips)) for clips in heard)
     if rows[0]["reference"]:
         return Spread(0.0, round(seconds, 5), len(rows), today), 0.0
     ratios = [{id: math.log(value) for id, value in timing_of(row).ratios.items()} for row in rows]
@@ -70,6 +71,12 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
     processes = statistics.fmean(row["processes"] for row in rows)
     process = process_spread(ratios) * math.sqrt(processes)
     return Spread(round(process, 5), round(seconds, 5), len(rows), today), apart
+
+
+def _on_shared_clips(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:
+    """The clips of each run that all of them heard: a slow row hears a part alone, unless it seems to have changed."""
+    shared = set.intersection(*({clip["id"] for clip in row["clips"]} for row in rows))
+    return [[clip for clip in row["clips"] if clip["id"] in shared] for row in rows]
 
 
 def proposed_tolerance(apart: float) -> float:
@@ -85,9 +92,11 @@ def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
     """Run the suite in a process of its own and return its results.
 
     Raises:
-        UsageError: it ended before anything was judged.
+        UsageError: it ended before anything was judged, or could not write it.
     """
     command = [sys.executable, "-m", "pytest", *SUITE, *arguments, "--lx-results", str(folder)]
+    left = folder / "latest" / "results.json"
+    before = left.resolve()
     with subprocess.Popen(command) as process:
         try:
             code = process.wait()
@@ -100,7 +109,13 @@ def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
             expected="runs that end with 0, or with 1 for a red verdict",
             command=f"nox -s bench-cpu -- {shlex.join(arguments)}",
         )
-    found: dict[str, Any] = json.loads((folder / "latest" / "results.json").read_text("utf-8"))
+    if left.resolve() == before:
+        raise UsageError(
+            f"a run left no results in {folder}",
+            expected="a folder that this user may write, with links, and room on the disk",
+            command=f"df -h {shlex.quote(str(folder))}",
+        )
+    found: dict[str, Any] = json.loads(left.read_text("utf-8"))
     return found
 
 
@@ -135,7 +150,7 @@ def _timed(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any
 
 
 def _found(name: str, rows: Sequence[Mapping[str, Any]], spread: Spread, apart: float) -> dict[str, Any]:
-    texts = [[clip["text"] for clip in row["clips"]] for row in rows]
+    texts = [[clip["text"] for clip in clips] for clips in _on_shared_clips(rows)]
     return {
         "variant": name,
         "runs": len(rows),

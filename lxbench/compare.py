@@ -69,7 +69,13 @@ def _from_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "absent": [],
         "orphans": [],
         "notes": [],
+        "timed_alone": True,
     }
+
+
+def _without_taken_over(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run without the rows that took another's measurement over: pytest-benchmark has saved what it timed alone."""
+    return {**run, "rows": [row for row in run["rows"] if not row.get("measured_as")]}
 
 
 def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,6 +84,8 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: they have no row in common.
     """
+    if any(run.get("timed_alone") for run in (then, now)):
+        then, now = _without_taken_over(then), _without_taken_over(now)
     before = {row["id"]: row for row in then["rows"]}
     shared = [row for row in now["rows"] if row["id"] in before]
     if not shared:

@@ -12,7 +12,7 @@ from lxbench.ladder import Variant
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.row import Row, row_id
 from lxbench.run import Run
-from lxbench.stats import Timing
+from lxbench.stats import Change, Timing
 from lxbench.verdict import Verdict, Word
 
 # How often fp32 is timed beside a block of clips at most, where the speed is still undecided.
@@ -30,10 +30,10 @@ def clips_to_time(run: Run, variant: Variant) -> Corpus:
 
     The latter where the run only judges, and the variant is recorded on this kind of machine as no faster than fp32, or
     by no more than is tolerated: nobody chooses it, and on the slowest rows of the ladder most of its time would be
-    spent. See ``hear``.
+    spent. See ``hear``. What is declared unusable is to be caught on all of its clips.
     """
     clips = run.corpus.first(variant.clips)
-    if run.settings.update or run.settings.study or not run.settings.timing:
+    if run.settings.update or run.settings.study or not run.settings.timing or variant.unusable:
         return clips
     try:
         kept = baselines.read(run.baseline_path(variant.name))
@@ -82,7 +82,7 @@ def clips_to_pair(run: Run, row: Row) -> int:
 def judge_first(run: Run, row: Row) -> Verdict:
     """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``."""
     said = gate.judge_speed(run, row)
-    if said.word is Word.REGRESSED and undecided(run, row):
+    if said.word is Word.REGRESSED and (row.measured_as or undecided(run, row)):
         return replace(said, word=Word.INCONCLUSIVE, text=f"{said.text}; at a first look")
     return said
 
@@ -95,9 +95,11 @@ def judge_again(run: Run, row: Row) -> dict[str, Verdict]:
     """
     if twin := next((other for other in run.rows if other.id == row.measured_as), None):
         row.take_over(twin)
+    processes = row.processes
     said = {"speed": decide_speed(run, row)}
     row.verdicts |= said
-    if row.shortened and row.against_baseline not in gate.AS_RECORDED:
+    alive = row.processes > processes  # Else its worker has ended, and it was judged on what it had to hear.
+    if alive and row.shortened and row.against_baseline not in gate.AS_RECORDED:
         hear(run, row)
         said["accuracy"] = gate.judge_accuracy(run, row)
     row.verdicts |= said
@@ -116,10 +118,13 @@ def decide_speed(run: Run, row: Row) -> Verdict:
         if share is None:
             mine = _claim(run, row)
             share = mine / (mine + sum(_claim(run, other) for other in later))
-        unpaid = _is_recorded(run, row) or gate.judge_speed(run, row).word is Word.REGRESSED
+        seems_red = any(gate.judge_speed(run, each).word is Word.REGRESSED for each in (row, *_twins(run, row)))
+        unpaid = seems_red or _is_recorded(run, row)
         if not (unpaid or run.budget.allows(row.id, share)):
             break
         run.time_again(row)
+        for twin in _twins(run, row):
+            twin.take_over(row)
     run.budget.close()
     return gate.judge_speed(run, row)
 
@@ -128,8 +133,7 @@ def _claim(run: Run, row: Row) -> float:
     """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
     if not undecided(run, row):
         return 0.0
-    then = gate.stored_speed(run, row)
-    changed = None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
+    changed = _changed(run, row)
     slower = changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
     return SUSPECTED if slower else 1.0
 
@@ -137,7 +141,8 @@ def _claim(run: Run, row: Row) -> float:
 def undecided(run: Run, row: Row) -> bool:
     """Whether more pairs of timings may be worth their time: the speed is undecided, or it is recorded for others.
 
-    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of.
+    Fewer clips than one block of pairs are a quick look, which no repeat would make a decision of. A row that is
+    judged by another's measurement is timed with it.
     """
     if (
         row.is_reference
@@ -155,13 +160,28 @@ def undecided(run: Run, row: Row) -> bool:
     if _is_recorded(run, row):
         least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
         return taken < least or (taken < most and unsure(row.timing))
+    looks = taken // PAIRED_CLIPS
+    return looks < MAX_LOOKS and any(_worth_more(run, each, looks) for each in (row, *_twins(run, row)))
+
+
+def _worth_more(run: Run, row: Row, looks: int) -> bool:
+    """Whether what is stored of a row leaves its speed undecided after so many looks at it."""
+    then, changed = gate.stored_speed(run, row), _changed(run, row)
+    if then is None or changed is None or gate.judge_identity(run, row) is not None:
+        return False
+    # No timings of ours make a record surer that knows no clips: it is only not to be red by one look.
+    known = bool(then.timed.ratios) or verdict_speed.word_of(changed, row.variant.tolerance.speed) is Word.REGRESSED
+    return known and verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
+
+
+def _changed(run: Run, row: Row) -> Change | None:
     then = gate.stored_speed(run, row)
-    if then is None or not then.timed.ratios or gate.judge_identity(run, row) is not None:
-        return False
-    changed, looks = verdict_speed.speed_change(row.timing, then, run.comparisons), taken // PAIRED_CLIPS
-    if changed is None or looks >= MAX_LOOKS:
-        return False
-    return verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
+    return None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
+
+
+def _twins(run: Run, row: Row) -> list[Row]:
+    """The rows of the same steps that are judged by its measurement."""
+    return [other for other in run.rows if other.measured_as == row.id]
 
 
 def _is_recorded(run: Run, row: Row) -> bool:

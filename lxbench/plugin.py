@@ -361,7 +361,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         run.stop()
         gate.judge_usable(run)
         _describe(config, run)
-        interrupted = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        ended_early = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+        interrupted = ended_early or bool(session.shouldfail)  # -x and --maxfail: with the exit code of a red run.
         wall_s = time.perf_counter() - _BEGAN
         ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
         config.stash[ENDING] = ended

@@ -266,9 +266,9 @@ class Run:
         return now if row.usage is None else row.usage.with_other(now)
 
     def _pids(self, row: Row) -> list[int]:
-        return [
-            each.pid for each in (self._workers[row.id], self._reference) if each is not None and each.pid is not None
-        ]
+        # Once where the row is the reference: what a process has used is taken off what all have.
+        pids = {worker.pid for worker in (self._workers[row.id], self._reference) if worker is not None}
+        return [pid for pid in pids if pid is not None]
 
     @contextmanager
     def _watched_gpu(self, row: Row) -> Iterator[None]:

@@ -267,20 +267,22 @@ def shift(now: Sequence[int], then: Sequence[int], units: Sequence[int]) -> Shif
     extra, size = np.asarray(now) - np.asarray(then), np.asarray(units)
     value = float(extra.sum() / size.sum())
     worse, better = int((extra > 0).sum()), int((extra < 0).sum())
-    if not worse and not better:  # That none of n differs leaves room for 3 / n (the rule of three), one edit each.
-        room = 3 / float(size.sum())
+    room = 3 / float(size.sum())  # That none of n differs leaves room for 3 / n (the rule of three), one edit each.
+    if not worse and not better:
         return Shift(Interval(0.0, -room, room), 1.0, 0, 0, None)
     generator = np.random.default_rng(_SEED)
     drawn = generator.integers(len(extra), size=(_RESAMPLES, len(extra)))
     rates = extra[drawn].sum(axis=1) / size[drawn].sum(axis=1)
-    low, high = np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = map(float, np.quantile(rates, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]))
+    low, high = low if better else min(low, value - room), high if worse else max(high, value + room)
     contrary = rates <= 0 if value >= 0 else rates >= 0
-    chance = float((contrary.sum() + 1) / (_RESAMPLES + 1))
-    return Shift(Interval(value, float(low), float(high)), chance, worse, better, _needed(rates, value, len(extra)))
+    # A few clips that all moved one way are no surer than so many coins that fell on one side.
+    chance = max(float((contrary.sum() + 1) / (_RESAMPLES + 1)), 0.5 ** (worse + better))
+    return Shift(Interval(value, low, high), chance, worse, better, _needed(rates, value, len(extra)))
 
 
 def _needed(rates: Any, value: float, clips: int) -> int | None:
     """Clips at which the interval of the shift would exclude 0, were its size and spread to stay."""
-    if value == 0:
+    if value == 0 or rates.std() == 0:
         return None
     return math.ceil(clips * (1.96 * float(rates.std()) / value) ** 2)

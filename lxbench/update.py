@@ -102,7 +102,8 @@ def _moved(run: Run, row: Row) -> str:
         speed.ratio is not None and not speed.timed.reference
     ):  # Format 1 has no clips to compare with.
         return "new"
-    if drift(row.timing.reference, speed.timed.reference) < 1 - verdict_speed.OTHER_STATE:
+    moved = drift(row.timing.reference, speed.timed.reference)
+    if moved < 1 and verdict_speed.in_other_state(moved):
         return "changed"  # It was recorded in a bad hour of the machine.
     if not row.is_reference and (
         row.processes >= 2 * speed.timed.processes or row.timing.occasions >= 1.5 * speed.timed.occasions

@@ -113,10 +113,15 @@ def _doubt(changed: Change, tolerance: float) -> str:
 
 
 def _reason(changed: Change) -> str:
-    if abs(math.log(changed.drift)) > OTHER_STATE:
+    if in_other_state(changed.drift):
         text = f"fp32 itself takes {changed.drift - 1:+.0%} since it was recorded: the machine is in another state"
         return f"{text}, and nox -s baselines records this better one" if changed.drift < 1 else text
     return f"too noisy to judge: clips spread by {changed.spread:.0%}, equal runs by {changed.apart:.1%}"
+
+
+def in_other_state(moved: float) -> bool:
+    """Whether the machine is said to be in another state, by the factor by which fp32 takes longer."""
+    return abs(math.log(moved)) > OTHER_STATE
 
 
 def word_of(changed: Change, tolerance: float) -> Word:

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from lxbench import calibrate
+from lxbench.errors import UsageError
 
 
 def test_equal_runs_are_measured() -> None:
     generator = np.random.default_rng(1)
 
     def clip(number: int, day: float) -> dict[str, object]:
-        return {"id": str(number), "pairs": [(day * 1.0, day * 0.5 * np.exp(generator.normal(0, 0.1)))]}
+        own = day * 0.5 * np.exp(generator.normal(0, 0.1))
+        return {"id": str(number), "seconds": day * 0.5, "pairs": [(day * 1.0, own)]}
 
     rows = [
         {"seconds": 0.5 * day, "reference": False, "processes": 1, "clips": [clip(number, day) for number in range(50)]}
@@ -29,7 +34,27 @@ def test_a_tolerance_is_proposed_that_an_unchanged_variant_passes(apart: float, 
 
 
 def test_the_reference_has_a_spread_of_seconds_alone() -> None:
-    rows = [{"seconds": seconds, "reference": True, "clips": []} for seconds in (1.0, 1.1, 0.9)]
+    rows = [{"reference": True, "clips": [{"id": "a", "seconds": seconds}]} for seconds in (1.0, 1.1, 0.9)]
     spread, apart = calibrate.measure(rows, "2026-11-24")
     assert (spread.ratio, apart) == (0.0, 0.0)
     assert spread.seconds == pytest.approx(0.1, rel=0.05)
+
+
+def test_runs_that_heard_more_clips_than_others_are_compared_on_those_that_all_heard() -> None:
+    clips = [{"id": str(n), "seconds": 0.1 * (n + 1), "text": f"{n}", "pairs": [(1.0, 0.5)]} for n in range(8)]
+    rows = [
+        {"reference": False, "processes": 1, "verdict": "PASS", "tolerance": {"speed": 0.025}, "clips": clips[:heard]}
+        for heard in (4, 4, 8)
+    ]
+    spread, apart = calibrate.measure(rows, "2026-11-27")
+    assert (spread.seconds, apart) == (0.0, 0.0)
+    assert calibrate._found("x", rows, spread, apart)["texts_moved"] == 0
+
+
+def test_a_run_that_left_nothing_is_not_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "1").mkdir()
+    (tmp_path / "1" / "results.json").write_text('{"rows": []}')
+    (tmp_path / "latest").symlink_to("1")
+    monkeypatch.setattr(calibrate, "SUITE", ("--version",))
+    with pytest.raises(UsageError, match="a run left no results in "):
+        calibrate.run_once(tmp_path, ["-p", "lxbench.plugin", "-c", os.devnull])

@@ -192,6 +192,15 @@ def test_a_deleted_baseline(bench: Bench, stored: Path) -> None:
     assert done.returncode == 1
 
 
+def test_a_run_that_stops_at_the_first_red_row_records_nothing(bench: Bench, stored: Path) -> None:
+    done = bench("--lx-corpus", stored / "small", "-k", "[fp32-cpu] or [bf16-cpu]", "-x", "--lx-update", "new")
+    assert done.returncode == 1
+    assert "stopping after 1 failures" in done.stdout
+    assert results(stored)["interrupted"] is True
+    assert not baseline_of(stored, "bf16").exists()
+    assert list((stored / "results" / "latest" / "proposed").rglob("bf16.json")), "what was measured by then"
+
+
 def test_an_edited_transcript(bench: Bench, stored: Path) -> None:
     path = baseline_of(stored, "fp32")
     text = path.read_text("utf-8")

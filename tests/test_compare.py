@@ -163,3 +163,17 @@ def test_what_random_weights_say_is_not_judged() -> None:
     said = compare.judge(then, now)["rows"][0]
     assert set(said["verdicts"]) == {"effect", "speed"} or set(said["verdicts"]) == {"speed"}
     assert said["verdict"] == "PASS"
+
+
+def test_a_file_of_pytest_benchmark_lacks_the_rows_that_were_not_timed_themselves(tmp_path: Path) -> None:
+    whole = run(row("fp32", 1.0), row("prune", 0.5), {**row("p", 0.5), "measured_as": "prune-cpu"})
+    of_all = {name: value for name, value in whole.items() if name not in ("rows", "order", "absent", "orphans")}
+    benchmarks = [{"extra_info": {"lxbench": {**of_all, "row": each}}} for each in whole["rows"][:2]]
+    path = tmp_path / "0001_x.json"
+    path.write_text(json.dumps({"benchmarks": benchmarks}), "utf-8")
+    saved = compare.load(path)
+    for then, now in ((whole, saved), (saved, whole)):
+        judged = compare.judge(then, now)
+        assert {each["variant"]: each["verdict"] for each in judged["rows"]} == {"fp32": "PASS", "prune": "PASS"}
+        assert judged["orphans"] == []
+    assert {each["variant"] for each in compare.judge(whole, whole)["rows"]} == {"fp32", "prune", "p"}

@@ -4,11 +4,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from lxbench import disturbance, machine
+from lxbench.corpus import Corpus
 from lxbench.disturbance import Snapshot
+from tests.made import make_run
 
 BUSY = "import time; end = time.monotonic() + 3\nwhile time.monotonic() < end: pass"
 
@@ -26,6 +30,13 @@ def test_a_busy_process_is_seen_where_it_is_not_ours() -> None:
     assert ours is not None
     assert strangers > 0.5
     assert strangers - ours > 0.4  # Whatever else this machine does is in both.
+
+
+def test_what_fp32_itself_has_used_is_taken_off_once(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips)
+    row: Any = SimpleNamespace(id="fp32-cpu")
+    run._reference = run._workers[row.id] = SimpleNamespace(pid=4711)  # type: ignore[assignment]
+    assert run._pids(row) == [4711]
 
 
 def test_what_cannot_be_read_is_not_known() -> None:

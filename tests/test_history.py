@@ -13,8 +13,14 @@ KEY = {"model": "m", "corpus": "c", "language": "ru", "machine": {"cpu": "x"}}
 
 
 def save(folder: Path, name: str, key: Any, **seconds: float) -> Path:
+    """A file in which pytest-benchmark's clock shows a little more than the worker's."""
     benchmarks = [
-        {"param": row, "stats": {"data": [value] * 4}, "extra_info": {"key": key}} for row, value in seconds.items()
+        {
+            "param": row,
+            "stats": {"data": [value + 0.01] * 4},
+            "extra_info": {"key": key, "lxbench": {"row": {"clips": [{"seconds": value}] * 4}}},
+        }
+        for row, value in seconds.items()
     ]
     path = folder / f"{name}.json"
     path.write_text(json.dumps({"benchmarks": benchmarks}))

@@ -124,17 +124,62 @@ def test_a_row_that_another_has_measured_for_is_judged_by_what_was_timed_again(
     assert run.repeats == 1  # it is not timed for itself
 
 
+@pytest.mark.parametrize(("slow", "word", "looked"), [(1.3, Word.REGRESSED, 2), (0.75, Word.PASS, 12)])
+def test_nor_is_one_that_shares_its_measurement(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, slow: float, word: Word, looked: int
+) -> None:
+    """It may be red where the other is not: each has a record of its own."""
+    run = make_patient(stored, clips, monkeypatch)
+    run.slow = slow
+    row, twin = make_row(run, seconds=0.65), make_row(run)
+    row.variant = replace(BF16, name="other")
+    row.baseline = make_row(run, seconds=0.65).baseline
+    assert row.baseline is not None
+    (speed,) = row.baseline.speeds
+    ratios = {id: ratio / 1.3 for id, ratio in speed.timed.ratios.items()}
+    row.baseline = replace(row.baseline, speeds=(replace(speed, timed=replace(speed.timed, ratios=ratios)),))
+    twin.take_over(row)
+    run.rows = [row, twin]
+    row.verdicts["speed"], twin.verdicts["speed"] = looks.judge_first(run, row), looks.judge_first(run, twin)
+    assert gate.judge_speed(run, twin).word is Word.REGRESSED
+    assert twin.verdicts["speed"].word is Word.INCONCLUSIVE
+    assert looks.undecided(run, row)
+    run.budget = Budget(0.0 if word is Word.REGRESSED else 300.0)
+    looks.judge_again(run, row)
+    looks.judge_again(run, twin)
+    assert 1 < sum(map(len, row.pairs.values())) / 4 <= looked
+    assert twin.word is word
+
+
 def test_a_row_that_is_red_in_the_end_hears_all_its_clips(
     stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_slow(stored, clips, monkeypatch)
-    monkeypatch.setattr(looks, "undecided", lambda *_: False)
+    monkeypatch.setattr(looks, "undecided", lambda _, row: row.processes == 1)
     monkeypatch.setattr(gate, "judge_speed", lambda *_: Verdict(Word.REGRESSED, "slow"))
     row = listen(run)
     assert len(row.transcripts) == 2
     said = looks.judge_again(run, row)
     assert {what: verdict.word for what, verdict in said.items()} == {"speed": Word.REGRESSED, "accuracy": Word.PASS}
     assert len(row.transcripts) == 4
+
+
+def test_a_row_that_is_red_for_something_else_is_not_asked_when_it_has_ended(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_slow(stored, clips, monkeypatch)
+    row = listen(run)
+    row.verdicts["throughput"] = Verdict(Word.CRASHED, "out of memory in batches")
+    assert list(looks.judge_again(run, row)) == ["speed"]
+    assert (len(row.transcripts), row.shortened) == (2, True)
+
+
+def test_what_is_declared_unusable_hears_all_it_is_to_be_caught_on(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_slow(stored, clips, monkeypatch)
+    assert len(looks.clips_to_time(run, BF16).clips) == 2
+    assert looks.clips_to_time(run, replace(BF16, unusable=True)) == clips
 
 
 def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +243,9 @@ class Listening(Run):
     """Answers what every clip says, or something else to one of them."""
 
     says_otherwise = ""
+
+    def time_again(self, row: Row) -> None:
+        row.processes += 1
 
     def transcribe_rest(self, row: Row) -> None:
         for number, clip in enumerate(row.corpus.clips):
@@ -298,6 +346,12 @@ def test_no_time_is_spent_on_a_speed_that_will_not_be_judged(
     good = row.baseline
     row.baseline = replace(good, speeds=tuple(replace(speed, timed=Timing()) for speed in good.speeds))
     assert not looks.undecided(run, row)  # format 1: more pairs do not make its interval narrower
+    slow = make_row(run, seconds=0.65)
+    slow.baseline = row.baseline
+    assert gate.judge_speed(run, slow).word is Word.REGRESSED
+    assert looks.undecided(run, slow)  # but it is not red by one look
+    slow.pairs = {id: pairs * 2 for id, pairs in slow.pairs.items()}
+    assert not looks.undecided(run, slow)
     row.baseline = replace(good, language="de")
     assert not looks.undecided(run, row)
     row.baseline = good

@@ -143,6 +143,26 @@ def test_nothing_changed_is_no_shift() -> None:
     assert stats.shift([1, 0], [1, 0], [5, 5]) == stats.Shift(stats.Interval(0.0, -0.3, 0.3), 1.0, 0, 0, None)
 
 
+def test_a_few_clips_that_moved_one_way_are_no_proof() -> None:
+    """A bootstrap draws none that moved the other way, be there one clip or ten."""
+    one = stats.shift([1], [0], [6])
+    assert (one.chance, one.needed) == (0.5, None)
+    assert one.rate.low < 0 < one.rate.value < one.rate.high + 1e-9
+    three = stats.shift([1, 1, 1], [0, 0, 0], [6] * 3)
+    assert three.chance == 0.125
+    assert three.rate.low == pytest.approx(1 / 6 - 3 / 18)
+
+
+def test_that_no_clip_is_worse_leaves_the_room_that_the_rule_of_three_leaves() -> None:
+    units = [6] * 24
+    same, better = stats.shift([0] * 24, [0] * 24, units), stats.shift([0] * 24, [1] + [0] * 23, units)
+    assert same.rate.high == pytest.approx(3 / 144)
+    assert better.rate.high == pytest.approx(3 / 144 - 1 / 144)
+    assert better.rate.low < better.rate.value == pytest.approx(-1 / 144)
+    worse = stats.shift([1] + [0] * 23, [0] * 24, units)
+    assert (worse.rate.low, worse.rate.high) == pytest.approx((-better.rate.high, -better.rate.low), abs=0.003)
+
+
 def test_an_improvement_has_its_chance_too() -> None:
     better = stats.shift([0] * 96, [1] * 12 + [0] * 84, [6] * 96)
     assert (better.worse, better.better) == (0, 12)
