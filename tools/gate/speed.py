@@ -248,7 +248,14 @@ def load(path: Path) -> dict[str, list[Recording]]:
     return found
 
 
-def speed(path: Path, against: Path | None, tolerance: float, draws: int, most: int = MOST_PAIRS) -> Iterator[str]:
+def speed(
+    path: Path,
+    against: Path | None,
+    tolerance: float,
+    draws: int,
+    most: int = MOST_PAIRS,
+    slowdowns: Sequence[float] = SLOWDOWNS,
+) -> Iterator[str]:
     """Yield the tables of timings: noise, false alarms, detections, and what lxbench's verdicts and pairs were."""
     recordings = load(path)
     before = load(against) if against else recordings
@@ -259,9 +266,9 @@ def speed(path: Path, against: Path | None, tolerance: float, draws: int, most: 
         yield f"\n{name}: {len(tried)} comparisons of {len(found)} recordings with {len(stored)} stored ones\n"
         yield f"| slower by | lxbench, {tolerance:.1%} | {' | '.join(RULES)} | lxbench's words | pairs, mean |"
         yield f"| ---: | ---: |{' ---: |' * len(RULES)} --- | ---: |"
-        for by in SLOWDOWNS:
+        for by in slowdowns:
             shares, told = _judged(by, tried, tolerance, most, stored is found)
-            yield f"| {by:.0%} | {' | '.join(map(said, shares))} | {told} |"
+            yield f"| {100 * by:.3g}% | {' | '.join(map(said, shares))} | {told} |"
             if not by:
                 runs = [tuple(1 - (1 - share) ** ROWS for share in each) for each in shares]
                 yield f"| 0%, a run of {ROWS} rows | {' | '.join(map(said, runs))} | | |"
@@ -321,8 +328,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tolerance", type=float, default=Tolerance().speed)
     parser.add_argument("--draws", type=int, default=3, help="draws of the repeats for each two recordings")
     parser.add_argument("--pairs", type=int, default=MOST_PAIRS, help="as many as the budget allows (default: 192)")
+    parser.add_argument("--slower", type=float, nargs="+", default=SLOWDOWNS, help="by which shares, such as 0.025")
     chosen = parser.parse_args(arguments)
-    for line in speed(chosen.file, chosen.against, chosen.tolerance, chosen.draws, chosen.pairs):
+    for line in speed(chosen.file, chosen.against, chosen.tolerance, chosen.draws, chosen.pairs, chosen.slower):
         print(line, flush=True)
 
 
