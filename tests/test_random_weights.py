@@ -13,6 +13,7 @@ from lxbench import embedded, models, shapes
 from lxbench.audio import read_audio
 from lxbench.errors import UsageError
 from lxbench.families.whisper import prompt_ids
+from lxbench.steps.engines import ctranslate2
 from lxbench.steps.plain import plain_decoding
 from lxbench.transcribe import transcribe
 from tests.suite import CORPORA, Bench
@@ -75,6 +76,17 @@ def test_every_clip_gets_as_many_tokens_by_either_loop() -> None:
     loaded.model = plain_decoding(loaded.model)
     assert [transcribe(loaded, clip, "ru").text for clip in clips] == [each.text for each in said]
     assert prompt_ids(loaded.model, "ru") == [50258, 50263, 50359, 50363]
+
+
+def test_every_clip_gets_as_many_tokens_in_ctranslate2() -> None:
+    """It says half of its limit; the model's own is of the text alone."""
+    pytest.importorskip("ctranslate2")
+    loaded = models.load(models.resolve("shape:tiny").folder, "cpu")
+    clips = [read_audio(path) for path in sorted((CORPORA / "ivr-ru").glob("**/*.flac"))[:2]]
+    loaded.model = ctranslate2("float32")(loaded.model)
+    assert [transcribe(loaded, clip, "ru").tokens for clip in clips] == [shapes.TOKENS] * 2
+    loaded.model.generation_config.max_length = None  # As many as there are positions, the prompt's among them.
+    assert transcribe(loaded, clips[0], "ru").tokens == 448 - len(prompt_ids(loaded.model, "ru"))
 
 
 def test_weights_are_the_same_each_time() -> None:

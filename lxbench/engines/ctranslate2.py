@@ -16,6 +16,7 @@ from transformers import GenerationConfig
 
 from lxbench.engines import EngineModel, require_kind, require_whole
 from lxbench.families import whisper
+from lxbench.greedy import text_length
 
 
 def convert(model: Any, compute_type: str) -> EngineModel:
@@ -69,11 +70,12 @@ class _Decoder(nn.Module):
         never: Sequence[int],
         not_first: Sequence[int],  # noqa: ARG002 - the converted configuration has them
     ) -> list[list[int]]:
+        # Half of what it is given it keeps for a text before this one, as Whisper was trained.
         results = self.engine.generate(
             heard,
             [list(prompt)] * heard.shape[0],
             beam_size=1,
-            max_length=model.generation_config.max_length,
+            max_length=2 * (text_length(model, prompt) - len(prompt)),
             suppress_blank=True,
             suppress_tokens=list(never),
         )
