@@ -16,6 +16,10 @@ from itertools import zip_longest
 import jiwer
 
 AUTO = "auto"
+# Marks that people may leave out, by how Unicode calls them. Those of other scripts spell vowels and tones.
+_OPTIONAL_MARKS = ("COMBINING", "ARABIC", "HEBREW", "SYRIAC", "VARIATION SELECTOR")
+# From Devanagari to Sinhala they shape letters; elsewhere they may part words, as in Persian.
+_JOINERS = re.compile("(?<=[\u0900-\u0dff])[\u200c\u200d]")
 
 
 @dataclass(frozen=True)
@@ -136,9 +140,10 @@ def as_it_is(text: str) -> str:
 def basic(text: str) -> str:
     """Lower-case, drop punctuation, symbols and stress marks, make single spaces.
 
-    Composed letters such as й stay what they are: only marks that Unicode cannot compose are dropped.
+    Composed letters such as й stay what they are: only marks that Unicode cannot compose are dropped, and the points
+    of Arabic and Hebrew. The vowel signs of Hindi, Thai or Burmese are marks too, and stay.
     """
-    text = unicodedata.normalize("NFKC", text).lower()
+    text = _JOINERS.sub("", unicodedata.normalize("NFKC", text)).lower()
     return " ".join("".join(map(_plain, text)).split())
 
 
@@ -154,7 +159,9 @@ def russian(text: str) -> str:
 
 def _plain(character: str) -> str:
     kind = unicodedata.category(character)[0]
-    return "" if kind == "M" else " " if kind in "PSZC" else character
+    if kind == "M":
+        return "" if unicodedata.name(character, "").startswith(_OPTIONAL_MARKS) else character
+    return " " if kind in "PSZC" else character
 
 
 def _spell(match: re.Match[str]) -> str:
@@ -184,7 +191,7 @@ def english() -> Normalizer:
 NORMALIZERS: Mapping[str, Callable[[], Normalizer]] = {
     "russian": lambda: Normalizer("russian/1", russian),
     "english": english,
-    "basic": lambda: Normalizer("basic/1", basic),
+    "basic": lambda: Normalizer("basic/2", basic),
     "none": lambda: Normalizer("none/1", as_it_is),
 }
 _OF_LANGUAGE = {"ru": "russian", "en": "english"}

@@ -41,12 +41,41 @@ def test_basic_keeps_digits_and_accents() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("हिन्दी में।", "हिन्दी में"),  # vowel signs, the sign that takes a vowel away, a nasal
+        ("ที่นี่", "ที่นี่"),
+        ("မြန်မာ", "မြန်မာ"),
+        ("বাংলা র‍্যাব", "বাংলা র্যাব"),  # a joiner shapes letters and ends no word
+        ("ශ්‍රී ලංකා", "ශ්රී ලංකා"),
+        ("می\u200cخواهم", "می خواهم"),
+        ("مُحَمَّد", "محمد"),
+        ("שָׁלוֹם", "שלום"),
+        ("слу\u0301чай е\u0308лка и\u0306", "случай ёлка й"),
+        ("ά ώ\u0331 n\u0303 e\u0329 \u0130", "ά ώ ñ e i"),
+        ("❤\ufe0f 葛\U000e0100", "葛"),
+        ("が か\u3099", "が が"),
+    ],
+)
+def test_marks_are_dropped_where_people_may_leave_them_out(text: str, wanted: str) -> None:
+    assert score.basic(text) == wanted
+
+
+def test_a_wrong_vowel_sign_is_a_wrong_word() -> None:
+    assert score.count(score.basic("किताब"), score.basic("कताब")).word_edits == 1
+
+
+def test_an_older_version_of_a_normalizer_is_read_with_the_one_that_is_here() -> None:
+    assert score.normalizer_named("basic/1").name == "basic/2"
+
+
+@pytest.mark.parametrize(
     ("language", "wanted", "name"),
     [
         ("ru", "auto", "russian/1"),
-        ("de", "auto", "basic/1"),
+        ("de", "auto", "basic/2"),
         ("en", "auto", f"english/whisper-normalizer-{version('whisper-normalizer')}"),
-        ("ru", "basic", "basic/1"),
+        ("ru", "basic", "basic/2"),
         ("ru", "none", "none/1"),
     ],
 )
