@@ -165,12 +165,32 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter="\t" if path.suffix == ".tsv" else ",")
+    tabs = path.suffix == ".tsv"  # Common Voice's are not quoted: a lone quote is a part of what is said.
+    form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
+    reader = csv.reader(io.StringIO(_text(path), newline=""), **form)
+    names: list[str] = []
+    began = 1
     try:
-        for row in reader:
-            yield reader.line_num, row
+        for cells in reader:
+            bare = list(map(_unquoted, cells)) if tabs else cells
+            if names and bare:
+                yield began, _misread(names, bare) or dict(zip(names, bare, strict=True))
+            names, began = names or bare, reader.line_num + 1
     except csv.Error as error:
         yield reader.line_num, f"not CSV from here on: {error}"
+
+
+def _unquoted(cell: str) -> str:
+    """A cell without the quotes around it, where all within are doubled, as some programs write them."""
+    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', cell)
+    return quoted[1].replace('""', '"') if quoted else cell
+
+
+def _misread(names: Sequence[str], cells: Sequence[str]) -> str:
+    """Why a row is not one recording, empty if it is."""
+    if any("\n" in cell or "\r" in cell for cell in cells):
+        return "a cell that is several lines long: is a quote not closed?"
+    return "" if len(cells) == len(names) else f"cells: {len(cells)}, columns: {len(names)}"
 
 
 def _text(path: Path) -> str:

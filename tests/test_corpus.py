@@ -129,6 +129,48 @@ def test_what_is_no_csv_is_named_with_its_line(small_corpus: Path) -> None:
         corpus.load(str(small_corpus), CORPORA)
 
 
+def table(folder: Path, name: str, *texts: str) -> Path:
+    """A listing of the small corpus, with these texts as they are to stand in it."""
+    rows = [json.loads(line) for line in (folder / "metadata.jsonl").read_text("utf-8").splitlines()]
+    lines = [f"{row['file_name']}\t{text}" for row, text in zip(rows, texts, strict=True)]
+    text = "\n".join(["path\tsentence", *lines]) + "\n"
+    (folder / name).write_text(text if name.endswith(".tsv") else text.replace("\t", ","), "utf-8")
+    return folder / name
+
+
+def test_a_lone_quote_in_a_tsv_swallows_nothing(small_corpus: Path) -> None:
+    listing = table(small_corpus, "test.tsv", '"раз', '"Да", сказал "он"', '"сказал ""да"""')
+    texts = {clip.text for clip in corpus.load(str(listing), CORPORA).clips}
+    assert texts == {'"раз', '"Да", сказал "он"', 'сказал "да"'}
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "message"),
+    [
+        (
+            "test.csv",
+            ("раз", '"два', "три"),
+            r"1 of 2 .*\n.*test\.csv:3: a cell that is several lines long",
+        ),
+        ("test.csv", ("раз, два", "два", "три"), r"1 of 3 .*\n.*test\.csv:2: cells: 3, columns: 2"),
+        ("test.tsv", ("раз", "два\tдва", "три"), r"1 of 3 .*\n.*test\.tsv:3: cells: 3, columns: 2"),
+    ],
+)
+def test_a_row_that_is_read_as_another_is_a_bad_clip(
+    small_corpus: Path, name: str, texts: tuple[str, ...], message: str
+) -> None:
+    listing = table(small_corpus, name, *texts)
+    with pytest.raises(CorpusError, match=message):
+        corpus.load(str(listing), CORPORA)
+
+
+def test_a_row_with_too_few_cells_is_a_bad_clip(small_corpus: Path) -> None:
+    listing = table(small_corpus, "test.tsv", "раз", "два", "три")
+    listing.write_text(listing.read_text("utf-8").replace("\tдва", ""), "utf-8")
+    with pytest.raises(CorpusError, match=r"1 of 3 .*\n.*test\.tsv:3: cells: 1, columns: 2"):
+        corpus.load(str(listing), CORPORA)
+
+
 def test_all_bad_clips_are_reported_at_once(small_corpus: Path) -> None:
     for file in small_corpus.glob("*.flac"):
         file.write_bytes(b"nothing")
