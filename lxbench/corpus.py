@@ -84,6 +84,7 @@ def load(
     texts: bool = True,
     columns: listing.Columns = MappingProxyType({}),
     skip_bad: bool = False,
+    normalize: Callable[[str], str] = str,
     tell: Callable[[int, int], None] | None = None,
 ) -> Corpus:
     """Read a corpus and check every clip that will be used.
@@ -95,6 +96,7 @@ def load(
         texts: whether every clip must have a reference text.
         columns: what the corpus calls ``audio``, ``text`` and ``id``.
         skip_bad: go on without clips that cannot be used.
+        normalize: what is made of a text before words are counted; where it leaves nothing, none could be wrong.
         tell: told how many clips are checked, of how many.
 
     Raises:
@@ -111,7 +113,7 @@ def load(
     foreign: Counter[str] = Counter()
     for number, entry in enumerate(chosen, 1):
         try:
-            clip, form = _check(entry, texts)
+            clip, form = _check(entry, normalize if texts else None)
         except ValueError as error:
             faults.append(_told(entry, error))
         else:
@@ -165,28 +167,20 @@ def check_disjoint(calibration: Corpus, benchmark: Corpus) -> None:
         )
 
 
-def check_texts(corpus: Corpus, normalize: Callable[[str], str]) -> None:
-    """Refuse references of which normalisation leaves nothing: there would be no word to be wrong about.
-
-    Raises:
-        CorpusError: naming every such clip.
-    """
-    if bare := [clip.id for clip in corpus.clips if not normalize(clip.text)]:
-        raise CorpusError(
-            f"the reference text of {len(bare)} clips of corpus {corpus.name} has no words: {', '.join(bare)}",
-            expected="words, not punctuation alone",
-            command="nox -s bench-cpu  # with the embedded corpus",
-        )
-
-
-def _check(entry: listing.Entry, texts: bool) -> tuple[Clip, str]:
+def _check(entry: listing.Entry, normalize: Callable[[str], str] | None) -> tuple[Clip, str]:
     """Read and check one clip; return it, and how its audio differs from 16 kHz mono.
+
+    Args:
+        entry: as it is listed.
+        normalize: of its text; None where none is needed.
 
     Raises:
         ValueError: it cannot be used, and why.
     """
-    if texts and not entry.text.strip():
+    if normalize and not entry.text.strip():
         raise ValueError("empty reference text")
+    if normalize and not normalize(entry.text).strip():
+        raise ValueError(f"nothing is left of its text after normalisation: {entry.text!r}")
     path = entry.fetch()
     if not path.is_file():
         raise ValueError(f"no file {path}")
@@ -194,7 +188,7 @@ def _check(entry: listing.Entry, texts: bool) -> tuple[Clip, str]:
     if complaint := _complaint(recorded, len(recorded) / rate):
         raise ValueError(complaint)
     seconds, channels = len(recorded) / rate, 1 if recorded.ndim == 1 else recorded.shape[1]
-    if texts and len(entry.text) > MAX_LETTERS_A_SECOND * seconds:
+    if normalize and len(entry.text) > MAX_LETTERS_A_SECOND * seconds:
         raise ValueError(f"{len(entry.text)} letters of text in {seconds:.1f} s of audio: nobody speaks so fast")
     form = "" if rate == SAMPLE_RATE and channels == 1 else f"{rate} Hz, {channels} channel{'s' * (channels > 1)}"
     samples = form.encode() + recorded.tobytes()

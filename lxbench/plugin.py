@@ -197,8 +197,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Corpus, corpus.Corpus]:
     """The checked clips of a run, and those that steps may look at."""
     load = partial(corpus.load, root=CORPORA, skip_bad=chosen.skip_bad)
-    clips = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, tell=watcher.checked)
-    corpus.check_texts(clips, score.normalizer_for(chosen.language, chosen.normalizer).apply)
+    normalize = score.normalizer_for(chosen.language, chosen.normalizer).apply
+    clips = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, normalize=normalize, tell=watcher.checked)
     named = {} if chosen.calibration in corpus.SHIPPED else chosen.columns
     observed = load(chosen.calibration, columns=named, texts=False)
     corpus.check_disjoint(observed, clips)

@@ -226,15 +226,17 @@ def test_a_listing_in_another_encoding_is_refused_and_a_mark_is_not(small_corpus
         corpus.load(str(small_corpus), CORPORA)
 
 
-def test_a_reference_without_words_is_refused(small_corpus: Path) -> None:
+@pytest.mark.parametrize(("text", "language"), [("…!", "ru"), ("Uh.", "en"), ("[noise]", "en")])
+def test_a_reference_without_words_is_a_bad_clip(small_corpus: Path, text: str, language: str) -> None:
     listing = small_corpus / "metadata.jsonl"
     rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
-    rows[1]["transcription"] = "…!"
+    rows[1]["transcription"] = text
     listing.write_text("\n".join(map(json.dumps, rows)), "utf-8")
-    clips = corpus.load(str(small_corpus), CORPORA)
-    name = Path(rows[1]["file_name"]).stem
-    with pytest.raises(CorpusError, match=f"the reference text of 1 clips of corpus small has no words: {name}"):
-        corpus.check_texts(clips, score.russian)
+    normalize = score.normalizer_for(language).apply
+    told = f"metadata.jsonl:2: {Path(rows[1]['file_name']).stem}: nothing is left of its text after normalisation: "
+    with pytest.raises(CorpusError, match=re.escape(f"{told}{text!r}")):
+        corpus.load(str(small_corpus), CORPORA, normalize=normalize)
+    assert len(corpus.load(str(small_corpus), CORPORA, normalize=normalize, skip_bad=True).clips) == 2
 
 
 def test_a_missing_corpus_is_refused(tmp_path: Path) -> None:

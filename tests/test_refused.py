@@ -96,7 +96,8 @@ def test_an_update_is_refused_where_ci_is_true(bench: Bench, tmp_path: Path) -> 
     ("damage", "message"),
     [
         ("corrupt", "unreadable audio"),
-        ("no text", "empty reference text"),
+        ("", "empty reference text"),
+        ("…", "nothing is left of its text after normalisation: '…'"),
     ],
 )
 def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str) -> None:
@@ -105,7 +106,8 @@ def test_a_bad_clip(bench: Bench, small_corpus: Path, damage: str, message: str)
     else:
         listing = small_corpus / "metadata.jsonl"
         listing.write_text(
-            re.sub('"transcription": "[^"]*"', '"transcription": ""', listing.read_text("utf-8"), count=1)
+            re.sub('"transcription": "[^"]*"', f'"transcription": "{damage}"', listing.read_text("utf-8"), count=1),
+            "utf-8",
         )
     done = bench("--lx-corpus", small_corpus)
     assert "1 of 3 clips of corpus" in done.stderr
