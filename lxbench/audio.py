@@ -32,6 +32,11 @@ def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     return np.asarray(audio, dtype=np.float32), int(rate)
 
 
+def mono(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The mean of the channels, shape (samples,), of shape (samples,) or (samples, channels)."""
+    return audio if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
+
+
 def resample(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Mono samples at 16 kHz: the mean of the channels, through the polyphase filter of scipy.
 
@@ -39,13 +44,13 @@ def resample(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
         audio: shape (samples,) or (samples, channels).
         rate: samples a second.
     """
-    mono = audio if audio.ndim == 1 else audio.mean(axis=1, dtype=np.float32)
+    heard = mono(audio)
     if rate == SAMPLE_RATE:
-        return mono
+        return heard
     from scipy.signal import resample_poly
 
     common = int(np.gcd(rate, SAMPLE_RATE))
-    return np.asarray(resample_poly(mono, SAMPLE_RATE // common, rate // common), dtype=np.float32)
+    return np.asarray(resample_poly(heard, SAMPLE_RATE // common, rate // common), dtype=np.float32)
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:

@@ -201,7 +201,7 @@ def _complaint(recorded: NDArray[np.float32], seconds: float) -> str:
         return "empty audio"
     if not np.isfinite(recorded).all():
         return "audio with NaN or infinite samples"
-    if not recorded.any():
+    if not audio.mono(recorded).any():  # What is heard: two channels may cancel each other.
         return "silent audio"
     if (share := float((np.abs(recorded) >= FULL_SCALE).mean())) > MAX_CLIPPED:
         return f"clipped audio: {share:.0%} of the samples are at full scale"
