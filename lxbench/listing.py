@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -131,27 +132,44 @@ def _names(role: str, chosen: Columns) -> tuple[str, ...]:
 def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Iterator[Entry]:
     lines = list((_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing))
     there = dict.fromkeys(name for _, row in lines if isinstance(row, dict) for name in row if name)
-    found = named(list(there), columns, str(listing), required) if there else {}
-    for line, row in lines:
+    audio = named(list(there), columns, str(listing), required)["audio"] if there else ""
+    told = [(line, row if isinstance(row, str) else _fault(row, audio) or row) for line, row in lines]
+    ids = iter(_ids([row for _, row in told if not isinstance(row, str)], audio, columns))
+    for line, row in told:
+        where = f"{listing.name}:{line}"
         if isinstance(row, str):
-            yield _useless(f"{listing.name}:{line}", row)
+            yield Entry("", "", where, Path, row)
         else:
-            yield _of_line(row, listing.parent, f"{listing.name}:{line}", found["audio"], columns)
+            text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
+            yield Entry(next(ids), str(text), where, partial(Path, listing.parent / row[audio]))
 
 
-def _of_line(row: Mapping[str, Any], folder: Path, where: str, audio: str, columns: Columns) -> Entry:
+def _fault(row: Mapping[str, Any], audio: str) -> str:
     name = row.get(audio)
     if not isinstance(name, str) or not name:
-        return _useless(where, f"no {audio!r}")
+        return f"no {audio!r}"
     if str(row.get("offset") or "").strip("0."):
-        return _useless(where, f"{name} from second {row['offset']} on: cut what is a part of a recording")
-    text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
-    id = next((row[key] for key in _names("id", columns) if row.get(key)), Path(name).with_suffix("").as_posix())
-    return Entry(str(id), str(text), where, partial(Path, folder / name))
+        return f"{name} from second {row['offset']} on: cut what is a part of a recording"
+    return ""
 
 
-def _useless(where: str, fault: str) -> Entry:
-    return Entry("", "", where, Path, fault)
+def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns) -> list[str]:
+    """Names of recordings: what is called an id unless several files have one and nobody has chosen it; else files."""
+    paths = [Path(row[audio]) for row in rows]
+    files, stems = ([path.as_posix() for path in each] for each in (paths, [path.with_suffix("") for path in paths]))
+    given = [next((str(row[key]) for key in _names("id", columns) if row.get(key)), "") for row in rows]
+    ids = [id or stem for id, stem in zip(given, stems, strict=True)]
+    if "id" in columns:
+        return ids
+    ids = stems if _shared(ids, files) else ids
+    shared = _shared(ids, files)
+    return [file if id in shared else id for id, file in zip(ids, files, strict=True)]
+
+
+def _shared(ids: Sequence[str], files: Sequence[str]) -> set[str]:
+    """Those ids that several files have."""
+    of = Counter(id for id, _ in set(zip(ids, files, strict=True)))
+    return {id for id, count in of.items() if count > 1}
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -265,12 +283,24 @@ def _of_rows(rows: Any, spec: str, base: Path, columns: Columns, required: Seque
     found = named(rows.column_names, columns, f"corpus {spec}", required)
     if isinstance(rows.features[found["audio"]], datasets.Audio):
         rows = rows.cast_column(found["audio"], datasets.Audio(decode=False))
+    if "id" in found and "id" not in columns and _of_something_else(rows, found["id"], found["audio"]):
+        del found["id"]
     told = rows.select_columns([found[role] for role in ("id", "text") if role in found])
     for number in range(len(rows)):
         row = told[number] if told.column_names else {}
         id = str(row[found["id"]]) if "id" in found else f"{number:06d}"
         text = str(row.get(found.get("text", "")) or "")
         yield Entry(id, text, f"{spec} row {number}", partial(_file_of, rows, found["audio"], number, base))
+
+
+def _of_something_else(rows: Any, id: str, audio: str) -> bool:
+    """Whether several files have one id, as in FLEURS, where it is the sentence's. No audio is read."""
+    ids = list(map(str, rows[id]))
+    if len(set(ids)) == len(ids):
+        return False
+    flat = rows.select_columns([audio]).flatten()
+    name = next((name for name in (audio, f"{audio}.path") if name in flat.column_names), "")
+    return bool(name) and bool(_shared(ids, list(map(str, flat[name]))))
 
 
 def _file_of(rows: Any, column: str, number: int, base: Path) -> Path:

@@ -205,7 +205,7 @@ def test_bad_clips_are_left_out_where_that_is_wanted_and_said(small_corpus: Path
         ),
         (["[]"], r"metadata\.jsonl:4: not a JSON object"),
         (
-            ['{"file_name": "x.flac", "transcription": "раз"}', '{"file_name": "x.wav", "transcription": "раз"}'],
+            ['{"file_name": "x.flac", "transcription": "раз"}', '{"file_name": "./x.flac", "transcription": "два"}'],
             r"metadata\.jsonl:5: x: listed twice, first in metadata\.jsonl:4",
         ),
     ],
@@ -262,6 +262,41 @@ def test_clips_in_folders_keep_apart(small_corpus: Path) -> None:
     lines = [json.dumps({"file_name": f"{name}/x.flac", "transcription": "раз"}) for name in ("a", "b")]
     (small_corpus / "metadata.jsonl").write_text("\n".join(lines))
     assert {clip.id for clip in corpus.load(str(small_corpus), CORPORA).clips} == {"a/x", "b/x"}
+
+
+def add(folder: Path, *values: dict[str, Any]) -> Path:
+    """Put values into the lines of the small corpus."""
+    listing = folder / "metadata.jsonl"
+    rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
+    lines = [json.dumps({**row, **added}) for row, added in zip(rows, values, strict=True)]
+    listing.write_text("\n".join(lines), "utf-8")
+    return listing
+
+
+def test_an_id_that_several_files_have_is_not_theirs(small_corpus: Path) -> None:
+    listing = add(small_corpus, {"id": "7"}, {"id": "7"}, {"id": "8"})
+    stems = {path.stem for path in small_corpus.glob("*.flac")}
+    assert {clip.id for clip in corpus.load(str(small_corpus), CORPORA).clips} == stems
+    twice = r"1 of 3 .*\n.*metadata\.jsonl:2: 7: listed twice, first in metadata\.jsonl:1"
+    with pytest.raises(CorpusError, match=twice):
+        corpus.load(str(small_corpus), CORPORA, columns={"id": "id"})
+    lines = listing.read_text("utf-8").splitlines()
+    listing.write_text("\n".join([lines[0], lines[0], lines[2]]), "utf-8")
+    with pytest.raises(CorpusError, match=twice):
+        corpus.load(str(small_corpus), CORPORA)
+    left = corpus.load(str(small_corpus), CORPORA, skip_bad=True)
+    assert {clip.id for clip in left.clips} == {"7", "8"}
+
+
+def test_files_that_differ_by_their_suffix_are_told_apart_by_it(small_corpus: Path) -> None:
+    first, second, third = sorted(small_corpus.glob("*.flac"))
+    names = {first.name: "x.flac", second.name: "x.ogg", third.name: third.name}
+    rows = [json.loads(line) for line in (small_corpus / "metadata.jsonl").read_text("utf-8").splitlines()]
+    for old, new in names.items():
+        (small_corpus / old).rename(small_corpus / new)
+    add(small_corpus, *({"file_name": names[row["file_name"]]} for row in rows))
+    ids = {clip.id for clip in corpus.load(str(small_corpus), CORPORA).clips}
+    assert ids == {"x.flac", "x.ogg", third.stem}
 
 
 def test_recordings_to_calibrate_on_need_no_texts(small_corpus: Path) -> None:
@@ -407,6 +442,27 @@ def test_parquet_with_the_bytes_of_the_audio_is_read(small_corpus: Path, rows: A
     rows.remove_columns(["audio"]).to_parquet(bare)
     with pytest.raises(CorpusError, match="has no column for the audio: it has transcription, id"):
         corpus.load(str(bare), CORPORA)
+
+
+@pytest.mark.usefixtures("cache")
+def test_an_id_that_several_files_of_a_data_set_have_is_not_theirs(rows: Any, tmp_path: Path) -> None:
+    import datasets
+
+    def saved(name: str, values: dict[str, Any]) -> str:
+        datasets.Dataset.from_dict(values).save_to_disk(tmp_path / name)
+        return str(tmp_path / name)
+
+    values = {**rows.to_dict(), "id": [7, 7, 8]}
+    sentences = saved("sentences", values)
+    assert {clip.id for clip in corpus.load(sentences, CORPORA).clips} == {"000000", "000001", "000002"}
+    with pytest.raises(CorpusError, match="row 1: 7: listed twice, first in "):
+        corpus.load(sentences, CORPORA, columns={"id": "id"})
+    values["audio"] = [values["audio"][0]] * 2 + values["audio"][2:]
+    with pytest.raises(CorpusError, match="row 1: 7: listed twice, first in "):
+        corpus.load(saved("twice", values), CORPORA)
+    values["audio"] = [{**audio, "path": None} for audio in values["audio"]]
+    with pytest.raises(CorpusError, match="row 1: 7: listed twice, first in "):
+        corpus.load(saved("nameless", values), CORPORA)
 
 
 @pytest.mark.usefixtures("cache")
