@@ -28,6 +28,7 @@ SHIPPED = (EMBEDDED, CALIBRATION, SELECTION)
 MIN_SECONDS, MAX_SECONDS = 0.1, 30.0
 FULL_SCALE, MAX_CLIPPED = 0.9999, 0.01  # A share of samples: speech that is well recorded has none.
 TOLD = 5  # bad clips by name, where a run goes on without them
+ROUNDED = 0.5  # seconds that a file may be longer than is listed: it is a part that is more
 MAX_LETTERS_A_SECOND = 60  # People speak 10 to 25.
 _ORDER_SEED = 20260101  # Fixed for good: it decides which clips "the first N" are.
 
@@ -185,6 +186,8 @@ def _check(entry: listing.Entry, normalize: Callable[[str], str] | None) -> tupl
     if not path.is_file():
         raise ValueError(f"no file {path}")
     recorded, rate = audio.decode(path)
+    if entry.seconds and len(recorded) / rate > entry.seconds + ROUNDED:
+        raise ValueError(listing.part(path.name, 0))
     if complaint := _complaint(recorded, len(recorded) / rate):
         raise ValueError(complaint)
     seconds, channels = len(recorded) / rate, 1 if recorded.ndim == 1 else recorded.shape[1]

@@ -49,6 +49,7 @@ class Entry:
         where: file and line, or data set and row.
         fetch: the audio file; what lies in a data set is written to one.
         fault: why the entry cannot be used, empty if nothing is known yet.
+        seconds: how much of the audio is meant, where that is listed; 0 for all.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Entry:
     where: str
     fetch: Callable[[], Path]
     fault: str = ""
+    seconds: float = 0.0
 
 
 def entries(path: Path, spec: str, columns: Columns, required: Sequence[str] = ("audio",)) -> Iterator[Entry]:
@@ -141,7 +143,8 @@ def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Itera
             yield Entry("", "", where, Path, row)
         else:
             text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
-            yield Entry(next(ids), str(text), where, partial(Path, listing.parent / row[audio]))
+            fetch = partial(Path, listing.parent / row[audio])
+            yield Entry(next(ids), str(text), where, fetch, seconds=_seconds(row.get("duration")))
 
 
 def _fault(row: Mapping[str, Any], audio: str) -> str:
@@ -149,8 +152,20 @@ def _fault(row: Mapping[str, Any], audio: str) -> str:
     if not isinstance(name, str) or not name:
         return f"no {audio!r}"
     if str(row.get("offset") or "").strip("0."):
-        return f"{name} from second {row['offset']} on: cut what is a part of a recording"
+        return part(name, row["offset"])
     return ""
+
+
+def part(name: str, offset: object) -> str:
+    """The fault of an entry that is not all of a file, which begins at a second of it."""
+    return f"{name} from second {offset} on: cut what is a part of a recording"
+
+
+def _seconds(duration: object) -> float:
+    try:
+        return max(0.0, float(str(duration)))
+    except ValueError:  # none, or in another form than NeMo's
+        return 0.0
 
 
 def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns) -> list[str]:

@@ -288,6 +288,22 @@ def test_an_id_that_several_files_have_is_not_theirs(small_corpus: Path) -> None
     assert {clip.id for clip in left.clips} == {"7", "8"}
 
 
+def test_the_beginning_of_a_recording_is_a_bad_clip(small_corpus: Path) -> None:
+    """As NeMo lists segments; whole recordings have their duration too, and it may be rounded."""
+    seconds = [clip.seconds for clip in corpus.load(str(small_corpus), CORPORA).clips]
+    assert min(seconds) > 1.6
+    add(
+        small_corpus,
+        {"offset": 0, "duration": 1.0},
+        {"offset": 0.0, "duration": max(seconds) - 0.4},
+        {"duration": None},
+    )
+    with pytest.raises(
+        CorpusError, match=r"1 of 3 .*\n.*metadata\.jsonl:1: .*\.flac from second 0 on: cut what is a part"
+    ):
+        corpus.load(str(small_corpus), CORPORA)
+
+
 def test_files_that_differ_by_their_suffix_are_told_apart_by_it(small_corpus: Path) -> None:
     first, second, third = sorted(small_corpus.glob("*.flac"))
     names = {first.name: "x.flac", second.name: "x.ogg", third.name: third.name}
