@@ -58,7 +58,8 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
         revision: branch, tag or commit of a hub id; empty for its main branch.
 
     Raises:
-        ModelError: nothing there, no speech recogniser that is known, damaged weights, or weights in a pickle.
+        ModelError: nothing there, no speech recogniser that is known, damaged weights, weights in a pickle, or see
+            ``Family.check``.
         UsageError: a revision of something that has none, or a size that is not known.
     """
     path = Path(spec)
@@ -77,7 +78,9 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
         return ModelSource(spec, name, folder, kept.sha256(folder / "config.json"), random=True)
     folder = _download(spec, revision) if on_hub else path
     name = re.sub(r"[^a-z0-9.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
-    return ModelSource(spec, name, folder, _check_folder(folder, spec), _kind(folder))
+    fingerprint, family = _check_folder(folder, spec), _kind(folder)
+    families.find(family).check(folder)
+    return ModelSource(spec, name, folder, fingerprint, family)
 
 
 def check_language(source: ModelSource, language: str) -> None:

@@ -230,6 +230,38 @@ def test_a_language_that_the_model_does_not_know_is_refused(
         models.check_language(models.resolve(str(folder)), "ru")
 
 
+def configure(folder: Path, **values: Any) -> None:
+    """Change the generation config; None takes a value out."""
+    file = folder / "generation_config.json"
+    config = {**json.loads(file.read_text("utf-8")), **values}
+    file.write_text(json.dumps({name: value for name, value in config.items() if value is not None}), "utf-8")
+
+
+def test_texts_without_a_limit_end_where_the_positions_do(folder: Path) -> None:
+    """Not after 20 tokens, where ``generate`` alone would end."""
+    configure(folder, max_length=None)
+    assert models.load(models.resolve(str(folder)).folder, "cpu").model.generation_config.max_length == 448
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "neutral"),
+    [
+        ("max_new_tokens", 9, None),
+        ("repetition_penalty", 1.2, 1.0),
+        ("no_repeat_ngram_size", 3, 0),
+        ("no_speech_threshold", 0.6, None),
+    ],
+)
+def test_a_rule_that_generate_alone_would_obey_is_refused(folder: Path, name: str, value: Any, neutral: Any) -> None:
+    configure(folder, **{name: neutral})
+    models.resolve(str(folder))
+    configure(folder, **{name: value}, min_length=2)
+    with pytest.raises(ModelError, match=rf"generation_config\.json sets .*{name} = {value}") as raised:
+        models.resolve(str(folder))
+    assert "min_length = 2" in str(raised.value)
+    assert f"{name}=None" in str(raised.value)
+
+
 def test_shards_are_all_there_or_refused_by_name(loaded: Loaded, folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     loaded.model.save_pretrained(folder, max_shard_size="100MB")

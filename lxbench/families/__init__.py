@@ -55,6 +55,13 @@ class Family(Protocol):
     def tokenizer(self, folder: Path) -> Any:
         """The tokenizer of a resolved model, local files only; a process reads it once."""
 
+    def check(self, folder: Path) -> None:
+        """Refuse a resolved model that rows would decode by different rules.
+
+        Raises:
+            ModelError: it asks for some.
+        """
+
     def languages(self, folder: Path) -> list[str] | None:
         """Codes of the languages that it can be told to hear, None if it cannot be told.
 

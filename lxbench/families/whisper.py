@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -22,8 +22,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_GENERATION = "generation_config.json"
 HOP = 160  # samples between two frames of features
 TOGETHER = True
+# What ``generate`` would obey and loops that choose the likeliest token would not, with what changes nothing.
+_OBEYED: Mapping[str, int | None] = {
+    **dict.fromkeys(("max_new_tokens", "max_time", "stop_strings", "bad_words_ids", "sequence_bias")),
+    **dict.fromkeys(("forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty")),
+    **dict.fromkeys(("no_speech_threshold", "logprob_threshold", "compression_ratio_threshold")),
+    **dict.fromkeys(("min_length", "min_new_tokens", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size"), 0),
+    **dict.fromkeys(("repetition_penalty", "encoder_repetition_penalty", "guidance_scale"), 1),
+}
 
 
 def load(folder: Path, device: str) -> Loaded:
@@ -47,6 +56,8 @@ def load(folder: Path, device: str) -> Loaded:
     else:
         model = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     generation = model.generation_config
+    if generation.max_length is None:  # ``generate`` would end after some 20 tokens.
+        generation.max_length = model.config.max_target_positions
     loaded = Loaded(
         model.to(device).eval(),
         tokenizer(folder),
@@ -67,22 +78,47 @@ def tokenizer(folder: Path) -> Any:
     return WhisperTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def check(folder: Path) -> None:
+    """Refuse a generation config that asks for more than the likeliest token after each other.
+
+    Raises:
+        ModelError: naming all that it asks for.
+    """
+    generation = _generation(folder)
+    values = {name: generation.get(name) for name in _OBEYED}
+    asked = {name: value for name, value in values.items() if value not in (None, _OBEYED[name])}
+    if asked:
+        named = ", ".join(f"{name} = {value!r}" for name, value in asked.items())
+        raise ModelError(
+            f"{folder / _GENERATION} sets {named}: generate obeys that, and the rows that decode without it do not",
+            expected="a generation config for greedy decoding, which all rows are compared by",
+            command='python -c "from transformers import GenerationConfig as C; '
+            f"c = C.from_pretrained('{folder}'); c.update({', '.join(f'{name}=None' for name in asked)}); "
+            f"c.save_pretrained('{folder}')\"",
+        )
+
+
+def _generation(folder: Path) -> dict[str, Any]:
+    """The generation config as it is written, empty where none can be read."""
+    file = folder / _GENERATION
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError):
+        return {}
+
+
 def languages(folder: Path) -> list[str]:
     """Codes of the languages that a checkpoint knows; ``en`` alone for an English-only one.
 
     Raises:
         ModelError: a multilingual one does not list them.
     """
-    file = folder / "generation_config.json"
-    try:
-        generation = dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
-    except (ValueError, TypeError):
-        generation = {}
+    generation = _generation(folder)
     if generation.get("is_multilingual") is False:
         return ["en"]
     if not (known := generation.get("lang_to_id")):
         raise ModelError(
-            f"{file} does not list the model's languages and their tokens (lang_to_id)",
+            f"{folder / _GENERATION} does not list the model's languages and their tokens (lang_to_id)",
             expected="the generation config of the model it was made from",
             command='python -c "from transformers import GenerationConfig as C; '
             f"C.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"",
