@@ -61,7 +61,7 @@ class Variant:
         study: it runs in ``nox -s study`` alone.
         tolerance: how far its results may move; a row that sets its own says why.
         build_limit_s: seconds without a sign of life until loading, a step or the warm-up counts as hung.
-        clip_limit_s: seconds until one clip counts as hung.
+        clip_limit_s: seconds until one clip counts as hung; a batch has as many as its clips together.
     """
 
     name: str

@@ -132,13 +132,13 @@ class Worker:
         return transcript
 
     def transcribe_batch(self, clips: Sequence[Clip]) -> list[Transcript]:
-        """Transcribe clips at once; the seconds of each are its share.
+        """Transcribe clips at once, within the limit of a clip for each; the seconds of each are its share.
 
         Raises:
             CrashError: it died, hung or raised.
         """
         with self._transcribing():
-            transcripts: list[Transcript] = self._ask(("batch", [clip.path for clip in clips]))
+            transcripts: list[Transcript] = self._ask(("batch", [clip.path for clip in clips]), len(clips))
         return transcripts
 
     def usage(self) -> Usage:
@@ -178,9 +178,9 @@ class Worker:
         finally:
             self.transcribing += self.waited - before
 
-    def _ask(self, request: tuple[str, Any]) -> Any:
+    def _ask(self, request: tuple[str, Any], clips: int = 1) -> Any:
         self._send(request)
-        return self._answer("transcribing")[1]
+        return self._answer("transcribing", clips)[1]
 
     def _send(self, request: tuple[str, Any]) -> None:
         if self._crashed is not None:
@@ -193,10 +193,10 @@ class Worker:
         finally:
             self.waited += time.perf_counter() - start
 
-    def _answer(self, doing: str) -> tuple[str, Any]:
+    def _answer(self, doing: str, times: int = 1) -> tuple[str, Any]:
         if self._crashed is not None:
             raise self._crashed
-        start, limit = time.perf_counter(), self._limits[doing]
+        start, limit = time.perf_counter(), times * self._limits[doing]
         try:
             if not self._connection.poll(limit):
                 self.stop()

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch._dynamo.utils import counters
 
 import lxbench.build
 from lxbench import calibration, census, embedded, machine, models
@@ -29,6 +30,7 @@ from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import quantize_dynamic, quantize_static, torchao_a8w4, torchao_a8w8, torchao_w8
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
+from tests.shapes import small_whisper
 from tests.suite import CORPORA
 
 WANTED_CHANGES = {
@@ -207,6 +209,20 @@ def test_static_quantization_without_calibration_clips_is_refused(folder: Path) 
     with pytest.raises(StepError, match="this step needs calibration clips and was given none") as raised:
         quantize_static(models.load(folder, "cpu").model)
     assert "--lx-calibration ivr-ru-calibration" in str(raised.value)
+
+
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see lxbench.noise
+def test_a_statically_quantized_encoder_hears_each_clip_of_a_batch(loaded: Loaded, observed: list[Path]) -> None:
+    """Its graph is of one clip; it is not compiled again."""
+    model = small_whisper(loaded, "tiny.en")
+    with calibration.clips(observed, "en"):
+        clips = [clip.features for clip in calibration.recordings(model)][:2]
+        encoder = quantize_static(model).model.encoder
+    compiled = counters["stats"]["unique_graphs"]
+    with torch.inference_mode():
+        alone = [encoder(clip.clone()).last_hidden_state for clip in clips]
+        assert torch.equal(encoder(torch.cat(clips)).last_hidden_state, torch.cat(alone))
+    assert counters["stats"]["unique_graphs"] == compiled
 
 
 def test_calibration_features_are_what_the_encoder_takes(folder: Path, observed: list[Path]) -> None:

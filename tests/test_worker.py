@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch._dynamo.utils
 
+import lxbench.worker
 from lxbench import corpus, disturbance, embedded, serve
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
@@ -75,6 +76,26 @@ def test_a_worker_transcribes_and_can_be_killed(worker: Worker) -> None:
     with worker_gone:
         worker.transcribe()
     assert worker.crashed
+
+
+def test_a_batch_has_the_limit_of_a_clip_for_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    class Answering:
+        def send(self, _: object) -> None: ...
+
+        def poll(self, limit: float) -> bool:
+            waited.append(limit)
+            return True
+
+        def recv(self) -> tuple[str, list[object]]:
+            return "transcripts", []
+
+    monkeypatch.setattr(lxbench.worker, "_start", lambda _: (None, Answering()))
+    worker, clips = start(tmp_path, "bf16"), corpus.load("ivr-ru", CORPORA, 3).clips
+    worker.transcribe_batch(clips)
+    worker.transcribe()
+    assert waited == [180, 60]
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc")

@@ -133,13 +133,16 @@ def _without_leftovers(graph: Any) -> Any:
 
 def _lowered(graph: Any, example: Any) -> Callable[..., Any]:
     """Compile an exported encoder with its weights frozen; return what stands in for its ``forward``."""
+    import torch
     import torch._inductor.config
     from transformers.modeling_outputs import BaseModelOutput
 
     compiled: Any = torch.compile(graph, dynamic=False)
 
     def forward(input_features: Any, **_: Any) -> Any:
-        return BaseModelOutput(last_hidden_state=compiled(input_features).last_hidden_state)
+        # The graph is of one clip: of several each has its turn.
+        said = [compiled(clip).last_hidden_state for clip in input_features.split(1)]
+        return BaseModelOutput(last_hidden_state=said[0] if len(said) == 1 else torch.cat(said))
 
     # Inductor reads this switch while it compiles, and it compiles for the kind of tensor that it is given: an
     # inference tensor, as ``transcribe`` makes them.
