@@ -31,9 +31,9 @@ def bench(session: nox.Session, *arguments: str, extras: str = "embedded") -> No
     run(session, "pytest", "bench", *arguments)
 
 
-def command(session: nox.Session, module: str, *arguments: str) -> None:
+def command(session: nox.Session, module: str, *arguments: str, extras: str = "embedded") -> None:
     """Install lxbench and run a module with what follows ``--``."""
-    install(session)
+    install(session, extras)
     run(session, module, *arguments)
 
 
@@ -120,7 +120,7 @@ def baselines(session: nox.Session) -> None:
 @nox.session
 def calibrate(session: nox.Session) -> None:
     """Run the benchmark N times, store how far equal runs are apart: -- --runs 10 -k "[bf16-cpu]"."""
-    command(session, "lxbench.calibrate", "--lx-device", "cpu")
+    command(session, "lxbench.calibrate", "--lx-device", "cpu", extras="embedded,engines")
 
 
 @nox.session

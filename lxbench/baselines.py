@@ -154,15 +154,19 @@ def read(path: Path) -> Baseline | None:
         raise BaselineError(
             f"baseline {path} cannot be read: {type(error).__name__}: {error}",
             expected="a file written by --lx-update",
-            command=f"git checkout -- {path}  # or record it again: {again}",
+            command=f"git checkout -- {path}  # or record it again, with the same options: {again}",
         ) from None
     if kept not in (1, FORMAT):
-        raise BaselineError(f"baseline {path} has format {kept}", expected=f"format {FORMAT}", command=again)
+        raise BaselineError(
+            f"baseline {path} has format {kept}",
+            expected=f"format {FORMAT}",
+            command=f"{again}  # with the same options",
+        )
     if found != _checksum(content):
         raise BaselineError(
             f"baseline {path} was edited by hand: its checksum does not match its content",
             expected="a file written by --lx-update and not touched since",
-            command=f"git checkout -- {path}  # or record it again: {again}",
+            command=f"git checkout -- {path}  # or record it again, with the same options: {again}",
         )
     if kept == 1:  # One speed, of one machine.
         content["speed"] = [content["speed"]]

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from lxbench import baselines, files, settings
 from lxbench.baselines import Spread
-from lxbench.commands import SUITE, typed
+from lxbench.commands import SUITE, to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
 from lxbench.stats import process_spread, timing_of
@@ -252,8 +252,16 @@ def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:
         raise UsageError(
             f"none of {len(timed)} timed rows has a baseline of this kind of machine to store its spread beside",
             expected="rows that are timed, and recorded on this kind of machine",
-            command=f"nox -s baselines -- {shlex.join(arguments)}",
+            command=to_record(run["device"], options=_to_record_with(arguments)),
         )
+
+
+def _to_record_with(arguments: Sequence[str]) -> list[str]:
+    """The same options without the device, which the session names, and over all clips: a baseline is not shrunk."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--lx-device")
+    parser.add_argument("--lx-clips")
+    return parser.parse_known_args(arguments)[1]
 
 
 if __name__ == "__main__":

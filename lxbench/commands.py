@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 _HERE = Path(__file__).parent
@@ -21,24 +23,29 @@ _TYPED = {
 }
 
 
-def to_record(device: str, row: str = "") -> str:
+def to_record(device: str, row: str = "", options: Sequence[str] = ()) -> str:
     """The command that records baselines.
 
     Args:
         device: ``cpu`` or ``cuda``.
         row: id of the only one; empty for all.
+        options: further ones, as of ``settings.repeated``.
     """
     session = "nox -s baselines --" if device == "cpu" else "nox -s bench-gpu -- --lx-update new,changed"
-    return (session + (row and f" -k '[{row}]'")).removesuffix(" --")
+    return f"{session} {shlex.join([*_alone(row), *options])}".removesuffix(" ").removesuffix(" --")
 
 
-def to_calibrate(device: str, row: str) -> str:
-    """The command that tells how far equal runs of a row are apart."""
-    asked = f"--runs 8 --lx-clips 24 -k '[{row}]'"
+def to_calibrate(device: str, row: str, options: Sequence[str] = ()) -> str:
+    """The command that tells how far equal runs of a row are apart; see ``to_record``."""
+    asked = f"--runs 8 --lx-clips 24 {shlex.join([*_alone(row), *options])}"
     # The session's environment has torch for a CPU.
     return (
         f"nox -s calibrate -- {asked}" if device == "cpu" else f"python -m lxbench.calibrate --lx-device cuda {asked}"
     )
+
+
+def _alone(row: str) -> list[str]:
+    return ["-k", f"[{row}]"] if row else []
 
 
 def typed(command: str, installed: bool = INSTALLED) -> str:

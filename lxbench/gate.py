@@ -11,6 +11,7 @@ from lxbench.baselines import Speed
 from lxbench.commands import to_calibrate, to_record, typed
 from lxbench.row import Row
 from lxbench.run import Run
+from lxbench.settings import repeated
 from lxbench.verdict import Verdict, Word
 
 AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
@@ -57,14 +58,15 @@ def judge_speed(run: Run, row: Row) -> Verdict:
         return Verdict(
             Word.INCONCLUSIVE,
             f"no speed is stored for this kind of machine, the baseline's differs in {', '.join(differing)}; "
-            f"{typed(to_record(row.device))} records it",
+            f"{typed(to_record(row.device, options=repeated(run.settings)))} records it",
         )
     changed = verdict_speed.speed_change(row.timing, then, run.comparisons)
     said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
     length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
     if said.word is Word.REGRESSED and then.spread is None:
-        noise = f"; {typed(to_calibrate(row.device, row.id))} tells how far equal runs are apart"
+        calibrate = to_calibrate(row.device, row.id, repeated(run.settings))
+        noise = f"; {typed(calibrate)} tells how far equal runs are apart"
     return replace(said, text=said.text + noise + length)
 
 

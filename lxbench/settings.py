@@ -65,6 +65,33 @@ class Settings:
     skip_bad: bool = False
 
 
+_REPEATED = (
+    *("model", "revision", "corpus", "columns", "calibration", "language", "normalizer"),
+    *("clips", "baselines", "variants"),
+)
+
+
+def repeated(asked: Settings, part: bool = False) -> list[str]:
+    """The options of a run that are not the default, for the command that goes on from it.
+
+    Args:
+        asked: the options; those of one run alone are left out, and the device, which is in the name of a session.
+        part: whether ``--lx-clips`` is among them: a stored baseline is not replaced by a smaller one.
+    """
+    usual = Settings(asked.device, "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
+    names = [name for name in _REPEATED if part or name != "clips"]
+    values = {name: getattr(asked, name) for name in names if getattr(asked, name) != getattr(usual, name)}
+    return [
+        *(["--lx-study"] if asked.study else []),
+        *(word for name, value in values.items() for word in (f"--lx-{name}", _spelled(value))),
+        *(["--lx-skip-bad"] if asked.skip_bad else []),
+    ]
+
+
+def _spelled(value: object) -> str:
+    return ",".join(f"{role}={name}" for role, name in value.items()) if isinstance(value, Mapping) else str(value)
+
+
 def parse_clips(text: str) -> int:
     """Parse ``--lx-clips``.
 

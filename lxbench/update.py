@@ -11,6 +11,7 @@ from lxbench.errors import BaselineError, UsageError
 from lxbench.ladder import Variant
 from lxbench.row import Row, row_id
 from lxbench.run import Run
+from lxbench.settings import repeated
 from lxbench.stats import drift
 from lxbench.verdict import Word
 
@@ -136,6 +137,7 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
                 expected="a folder this user may create and write",
                 command="nox -s bench-cpu  # judges, and writes nothing there",
             ) from None
+    device = run.settings.device
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:
@@ -149,5 +151,5 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             raise UsageError(
                 f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",
                 expected="at least as many clips as the stored baseline has",
-                command=to_record(run.settings.device, row_id(variant, run.settings.device)),
+                command=to_record(device, row_id(variant, device), repeated(run.settings)),
             )

@@ -58,3 +58,15 @@ def test_a_run_that_left_nothing_is_not_the_one_before_it(tmp_path: Path, monkey
     monkeypatch.setattr(calibrate, "SUITE", ("--version",))
     with pytest.raises(UsageError, match="a run left no results in "):
         calibrate.run_once(tmp_path, ["-p", "lxbench.plugin", "-c", os.devnull])
+
+
+@pytest.mark.parametrize(
+    ("device", "session"),
+    [("cpu", "nox -s baselines --"), ("cuda", "nox -s bench-gpu -- --lx-update new,changed")],
+)
+def test_what_is_not_recorded_is_recorded_over_all_clips_by_the_next_command(device: str, session: str) -> None:
+    run = {"device": device, "rows": [{"seconds": 0.5, "baseline": None}]}
+    asked = ["--lx-device", device, "--lx-clips", "24", "-k", "[x]", "--lx-clips=8", "--lx-corpus", "my"]
+    with pytest.raises(UsageError, match="none of 1 timed rows has a baseline") as raised:
+        calibrate._check_recorded(run, asked)
+    assert raised.value.command == f"{session} -k '[x]' --lx-corpus my"

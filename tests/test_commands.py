@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from lxbench import commands
@@ -35,3 +38,23 @@ def test_what_records_and_calibrates_goes_by_the_device() -> None:
     asked = "--runs 8 --lx-clips 24 -k "
     assert commands.to_calibrate("cpu", "q-cpu") == f"nox -s calibrate -- {asked}'[q-cpu]'"
     assert commands.to_calibrate("cuda", "q-cuda") == f"python -m lxbench.calibrate --lx-device cuda {asked}'[q-cuda]'"
+
+
+def test_what_records_and_calibrates_takes_the_options_of_a_run_along() -> None:
+    options = ["--lx-model", "my model", "--lx-variants", "rows.py"]
+    repeated = "--lx-model 'my model' --lx-variants rows.py"
+    assert commands.to_record("cpu", "q-cpu", options) == f"nox -s baselines -- -k '[q-cpu]' {repeated}"
+    assert commands.to_record("cpu", options=options) == f"nox -s baselines -- {repeated}"
+    assert commands.to_record("cuda", options=options) == f"nox -s bench-gpu -- --lx-update new,changed {repeated}"
+    assert commands.to_calibrate("cpu", "q-cpu", options).endswith(f"-k '[q-cpu]' {repeated}")
+
+
+@pytest.mark.parametrize("name", ["baselines", "calibrate"])
+def test_rows_of_other_engines_can_be_recorded_and_calibrated(name: str) -> None:
+    pytest.importorskip("nox")
+    import noxfile
+
+    installed: list[str] = []
+    session: Any = SimpleNamespace(install=lambda *what: installed.extend(what), run=lambda *_, **__: None, posargs=())
+    getattr(noxfile, name)(session)
+    assert installed[-1] == ".[embedded,engines]"

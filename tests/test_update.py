@@ -65,7 +65,8 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
 
     run, row = run_elsewhere("new")
     assert row.verdicts["speed"].word is Word.INCONCLUSIVE
-    assert "the baseline's differs in isa; nox -s baselines records it" in row.verdicts["speed"].text
+    records = f"nox -s baselines -- --lx-baselines {stored / 'baselines'} records it"
+    assert f"the baseline's differs in isa; {records}" in row.verdicts["speed"].text
     assert row.verdicts["accuracy"].word is Word.PASS
     assert not looks.undecided(make_run(stored, clips), row)  # there is nothing to decide
     assert len(list(update.write(run, "2026-11-24"))) == 1
@@ -85,6 +86,26 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
     _, same = run_elsewhere(wrong=2)
     assert same.verdicts["accuracy"].word is Word.PASS
     assert judge(home, make_row(home)).word is Word.PASS
+
+
+def test_the_commands_that_a_verdict_names_are_of_the_same_run(stored: Path, clips: Corpus) -> None:
+    """Of one's own model and rows the embedded model would be recorded instead."""
+
+    def run_of(part: Corpus) -> Run:
+        run = make_run(stored, part, "changed")
+        run.settings = replace(run.settings, model="my model", variants="rows.py")
+        return run
+
+    run = run_of(clips)
+    slower = judge(run, make_row(run, seconds=0.7))
+    options = f"--lx-model 'my model' --lx-baselines {stored / 'baselines'} --lx-variants rows.py"
+    assert f"--lx-clips 24 -k '[bf16-cpu]' {options} tells how far" in slower.verdicts["speed"].text
+    run.machine = {**run.machine, "isa": ["none"]}
+    elsewhere = judge(run, make_row(run))
+    assert f"; nox -s baselines -- {options} records it" in elsewhere.verdicts["speed"].text
+    with pytest.raises(UsageError) as raised:
+        update.check(run_of(clips.first(2)), [BF16])
+    assert raised.value.command == f"nox -s baselines -- -k '[bf16-cpu]' {options}"
 
 
 def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> None:

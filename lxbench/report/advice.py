@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from lxbench.commands import typed
-from lxbench.settings import Settings
+from lxbench.corpus import EMBEDDED
+from lxbench.settings import Settings, repeated
 from lxbench.verdict import Word
 
 # Which update accepts a verdict; what is not listed cannot be accepted.
@@ -18,12 +18,6 @@ _ACCEPTS = {
     Word.REGRESSED: "changed",
     Word.IMPROVED: "changed",
 }
-
-
-_REPEATED = (
-    *("model", "revision", "corpus", "columns", "calibration", "language", "normalizer"),
-    *("clips", "baselines", "variants"),
-)
 
 
 def command_line(arguments: Sequence[str]) -> str:
@@ -62,22 +56,10 @@ def _against_baseline(row: dict[str, Any]) -> Word:
 
 
 def _baselines(settings: Settings, update: str, names: list[str]) -> str:
-    arguments = ["--lx-update", update, "-k", " or ".join(names)]
     # Not by the session that brings a CPU's pinned versions along: a GPU has the torch that is there.
     session = "bench-gpu" if settings.device == "cuda" else "baselines"
-    defaults = Settings(settings.device, "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
-    arguments += ["--lx-study"] if settings.study else []
-    for name in _REPEATED:
-        value = getattr(settings, name)
-        # A part of the corpus may be recorded where nothing is; a stored baseline is not replaced by a smaller one, and
-        # those of the embedded corpus cover all of it.
-        part = name == "clips" and (update != "new" or settings.corpus == defaults.corpus)
-        if value != getattr(defaults, name) and not part:
-            arguments += [f"--lx-{name}", _spelled(value)]
-    arguments += ["--lx-skip-bad"] if settings.skip_bad else []
+    # A part of the corpus may be recorded where nothing is; a stored baseline is not replaced by a smaller one, and
+    # those of the embedded corpus cover all of it.
+    part = update == "new" and settings.corpus != EMBEDDED
+    arguments = ["--lx-update", update, "-k", " or ".join(names), *repeated(settings, part)]
     return typed(f"nox -s {session} -- {shlex.join(arguments)}")
-
-
-def _spelled(value: object) -> str:
-    """The value of an option as it is typed."""
-    return ",".join(f"{role}={name}" for role, name in value.items()) if isinstance(value, Mapping) else str(value)
