@@ -134,6 +134,12 @@ def test_runs_stand_side_by_side(small: dict[str, Any]) -> None:
     assert both["clips"][0]["said"][0]["rows"] == [0, 1, 3, 4, 6, 7]
 
 
+def test_the_history_of_a_machine_is_of_the_page_of_one_run(small: dict[str, Any]) -> None:
+    small["history"] = HISTORY
+    assert page.values([small], [Path()], Path())["history"] == HISTORY
+    assert page.values([small, small], [Path()] * 2, Path())["history"] == []
+
+
 def saved(folder: Path, run: dict[str, Any]) -> Path:
     folder.mkdir(parents=True)
     (folder / "results.json").write_text(json.dumps(run, ensure_ascii=False), "utf-8")
@@ -328,6 +334,30 @@ def test_a_run_that_timed_nothing_has_no_charts_of_time(small: dict[str, Any], t
         tmp_path,
     )
     assert said == {"shown": ["memory"], "clips": 2}
+
+
+HISTORY = [
+    {"name": name, "ratio": ratio + day / 10, "at": f"2026-11-2{day}T08:00:00+00:00", "commit": None}
+    for day in (1, 2, 3)
+    for name, ratio in (("bf16", 1.8), ("q", 1.5))
+]
+
+
+@browser
+def test_saved_runs_are_drawn_on_the_page_of_one_run_alone(small: dict[str, Any], tmp_path: Path) -> None:
+    """Side by side the runs that two histories share would be drawn twice, and two machines as one."""
+    count = """
+        return { hidden: document.getElementById("history").closest("figure").hidden,
+          lines: document.querySelectorAll('#history [aria-label="line"] path').length,
+          dots: document.querySelectorAll('#history [aria-label="dot"] circle').length };
+        """
+    small["history"] = HISTORY
+    one = opened(written(small, tmp_path / "run"), count, tmp_path)
+    assert one == {"hidden": False, "lines": 2, "dots": len(HISTORY)}
+    both = tmp_path / "both.html"
+    other = {**small, "machine": {**small["machine"], "cpu": "Xeon"}, "history": HISTORY[:2]}
+    both.write_text(page.render([small, other], [tmp_path] * 2, tmp_path), "utf-8")
+    assert opened(both, count, tmp_path) == {"hidden": True, "lines": 0, "dots": 0}
 
 
 @browser

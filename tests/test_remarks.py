@@ -47,6 +47,16 @@ def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_i
     ]
 
 
+def test_a_row_that_was_cut_off_is_not_said_to_be_judged_on_a_part() -> None:
+    cut = row("bnb-nf4", "CRASHED", clips=[], shortened=True, complete=False, wer=None, cer=None)
+    assert table.cells(cut)[1:3] == ("-", "-")
+    assert list(remarks.remarks(results(cut))) == []
+    judged = row("bnb-int8", "PASS", shortened=True)
+    judged["clips"] = judged["clips"][:2]
+    (said,) = remarks.remarks(results(cut, judged))
+    assert "judged on the first 2 of 3 clips, where they say what they said then: bnb-int8;" in said
+
+
 def test_a_disturbed_machine_is_noted() -> None:
     busy = {"load": 3.0, "stolen": 0.01, "others": 0.94, "mhz": None}
     found = results(row("fp32", "PASS", disturbance=None), row("bf16", "PASS", disturbance=busy), row("q", "PASS"))

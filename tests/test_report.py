@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lxbench.history import Comparison
-from lxbench.report import details, markdown, remarks, table, terminal
+from lxbench.report import bencher, details, markdown, remarks, table, terminal
 from lxbench.stats import Change, Interval
 from lxbench.verdict import Word
 from tests.reported import ending, results, row
@@ -218,6 +218,13 @@ def test_orphans_are_rows_of_the_table() -> None:
     assert (line.cells[0], line.word) == ("old", Word.ORPHAN)
 
 
+def test_an_orphan_is_in_the_table_where_the_device_lacks_the_row_of_its_name() -> None:
+    absent = [{"variant": "ort", "why": "needs onnxruntime"}]
+    orphan = "baselines/whisper-base/ivr-ru/cpu/ort.json"
+    found = results(row("fp32", "PASS", ratio=None), absent=absent, orphans=[orphan], order=["fp32", "ort"])
+    assert re.search(r"^ort .* ORPHAN *$", ending(found, 80), re.MULTILINE)
+
+
 def test_a_row_that_crashed_early_has_no_numbers() -> None:
     crashed = row(
         "x", "CRASHED", wer=None, cer=None, seconds=None, ratio=None, peak_mib=None, size_mib=None, usable=None
@@ -234,6 +241,14 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     assert "- **REGRESSED** bf16-cpu accuracy: clip \\<script\\> \\| x" in text
     assert "```\nnox -s baselines\n```" in text
     assert "REF: раз ДВА" in text
+
+
+def test_rates_of_a_part_of_the_clips_are_not_exported() -> None:
+    """A row may hear a part in one run and all in the next: their rates are not of the same thing."""
+    found = results(row("bf16", "PASS"), row("bnb-int8", "PASS", shortened=True))
+    whole, part = bencher.metrics(found).values()
+    assert whole["wer"] == {"value": 0.1393}
+    assert whole.keys() - part.keys() == {"wer", "cer"}
 
 
 def test_clocks_and_throttling_are_told_under_the_table() -> None:

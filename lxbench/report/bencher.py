@@ -13,17 +13,17 @@ def metrics(results: Results) -> dict[str, dict[str, Metric]]:
     """Return for every row, by model, corpus, device and variant, what was measured of it.
 
     ``latency`` is in nanoseconds, as Bencher has it; ``peak-memory`` and ``size`` are in bytes; ``wer`` and ``cer`` are
-    rates; ``speedup`` is how many times as fast as fp32, with its 95 % interval.
+    rates over all clips of the row; ``speedup`` is how many times as fast as fp32, with its 95 % interval.
     """
     place = f"{results['model']['name']}/{results['corpus']['name']}/{results['device']}"
     return {f"{place}/{row['variant']}": measures(row) for row in results["rows"] if row["complete"]}
 
 
 def measures(row: Record) -> dict[str, Metric]:
-    """The figures of one row; what was not measured is left out."""
+    """The figures of one row; what was not measured is left out, and so are the rates of a part of the clips."""
+    rates = {} if row.get("shortened") else {"wer": row["wer"], "cer": row["cer"]}
     plain = {
-        "wer": row["wer"],
-        "cer": row["cer"],
+        **rates,
         "latency": row["seconds"] and row["seconds"] * 1e9,
         "peak-memory": row["peak_mib"] and row["peak_mib"] * 2**20,
         "size": row["size_mib"] and row["size_mib"] * 2**20,

@@ -42,7 +42,8 @@ def remarks(results: Results) -> Iterator[str]:
 
 def shortened(results: Results) -> Iterator[str]:
     """Say which rows heard a part of the clips alone, and what fp32 makes of that part."""
-    rows = [row for row in results["rows"] if row.get("shortened")]
+    # One that was cut off on the way to its part is not judged.
+    rows = [row for row in results["rows"] if row.get("shortened") and row["complete"]]
     if not rows:
         return
     heard, total = {clip["id"] for clip in rows[0]["clips"]}, len(results["corpus"]["clips"])

@@ -90,7 +90,7 @@ def final_table(results: table.Results, width: int) -> Table:
         grid.add_column(head, justify="left" if text else "right", overflow="fold", no_wrap=index < len(columns) - 1)
     absent = {row["variant"] for row in results["absent"]}
     for line in table.lines(results):
-        if line.cells[0] in absent:
+        if line.cells[0] in absent and line.word is None:  # A baseline may be orphaned under the name of such a row.
             continue
         name, *cells, shown = line.cells
         if width < _WIDE and len(name) > _NAME_WIDTH:  # What would be left for the verdict would break its words.
