@@ -52,13 +52,17 @@ def typed(command: str, installed: bool = INSTALLED) -> str:
     """A command as it is typed here.
 
     Args:
-        command: any; one that begins with ``nox -s`` names a session of lxbench's own noxfile, one that installs
-            ``lxbench[...]`` an extra.
+        command: any; ``nox -s``, variables before it or not, has a session of lxbench's own noxfile, ``pip install``
+            of ``lxbench[...]`` an extra, ``less lxbench/...`` a file of the package.
         installed: whether lxbench is installed, and this is not its checkout.
     """
     if (extra := re.fullmatch(r"pip install 'lxbench(\[\w+\])'", command)) and not installed:
         return f'pip install -c constraints/cpu.txt -e ".{extra[1]}"'
-    session = re.fullmatch(r"nox -s (\S+)(?: --)?( .*)?", command, re.DOTALL) if installed else None
-    if session is None or session[1] not in _TYPED:
+    if not installed:
         return command
-    return _TYPED[session[1]] + (session[2] or "")
+    if command.startswith("less lxbench/"):
+        return command.replace("lxbench", shlex.quote(str(_HERE)), 1)
+    session = re.fullmatch(r"((?:\w+=\S* )*)nox -s (\S+)(?: --)?( .*)?", command, re.DOTALL)
+    if session is None or session[2] not in _TYPED:
+        return command
+    return session[1] + _TYPED[session[2]] + (session[3] or "")

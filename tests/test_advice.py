@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +31,7 @@ SETTINGS = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), fro
             "nox -s baselines -- --lx-update changed -k '[bf16-cpu]'  # if this is what you want",
         ),
         ([("bf16", "REGRESSED"), ("x", "CRASHED")], [], "less results/latest/logs/x-cpu.log"),
-        ([("bf16", "NEW")], ["baseline written: x"], "git diff baselines"),
+        ([("bf16", "NEW")], ["baseline written: x"], "git add -N --no-all baselines && git diff baselines"),
     ],
 )
 def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], command: str) -> None:
@@ -59,3 +62,41 @@ def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
 def test_orphans_are_pruned_by_the_next_command() -> None:
     command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
     assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_diff_of_baselines_has_new_and_deleted_ones_too(tmp_path: Path) -> None:
+    place = tmp_path / "of mine"
+    place.mkdir()
+    for name in ("kept", "deleted"):
+        (place / name).write_text(f"{name} before")
+
+    def shell(command: str) -> str:
+        return subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
+
+    shell("git init -q . && git add . && git -c user.name=x -c user.email=x commit -q -m x")
+    (place / "kept").write_text("kept now")
+    (place / "new").write_text("new now")
+    (place / "deleted").unlink()
+    shown = shell(advice.next_command(results(), replace(SETTINGS, baselines=Path("of mine")), ["baseline written: x"]))
+    assert {"+kept now", "+new now", "-deleted before"} <= set(shown.splitlines())
+
+
+def test_a_row_that_should_be_unusable_is_not_to_be_recorded(tmp_path: Path) -> None:
+    def harmless(variant: str, word: str) -> dict[str, Any]:
+        missed = row(variant, word)
+        missed["verdict"], missed["verdicts"]["usable"] = "REGRESSED", {"word": "REGRESSED", "text": "not caught"}
+        return missed
+
+    declared = "less lxbench/variants.py  # prune-l2: declared unusable here, and usable"
+    missed = results(harmless("prune-l2", "PASS"), row("bf16", "IMPROVED"))
+    assert advice.next_command(missed, SETTINGS, []) == declared
+    ours = tmp_path / "rows.py"
+    settings = replace(SETTINGS, variants=str(ours))
+    assert advice.next_command(missed, settings, []) == declared
+    missed = results(harmless("mine", "PASS"))
+    assert advice.next_command(missed, settings, []) == f"less {ours}  # mine: declared unusable here, and usable"
+    settings = replace(SETTINGS, variants="tests.rows")
+    assert f"{Path(__file__).with_name('rows.py')}  #" in advice.next_command(missed, settings, [])
+    new = results(harmless("prune-l2", "NEW"))
+    assert advice.next_command(new, SETTINGS, []).startswith("nox -s baselines -- --lx-update new")

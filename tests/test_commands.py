@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,6 +23,16 @@ from lxbench import commands
             "pip install 'lxbench[engines]'",
             'pip install -c constraints/cpu.txt -e ".[engines]"',
             "pip install 'lxbench[engines]'",
+        ),
+        (
+            "XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu -- -k x",
+            "XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu -- -k x",
+            "XDG_CACHE_HOME=/tmp/cache pytest --pyargs lxbench.bench --lx-device cpu -k x",
+        ),
+        (
+            "less lxbench/variants.py  # change its steps",
+            "less lxbench/variants.py  # change its steps",
+            f"less {Path(commands.__file__).with_name('variants.py')}  # change its steps",
         ),
     ],
 )

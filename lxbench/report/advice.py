@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from collections.abc import Sequence
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from lxbench.commands import typed
 from lxbench.corpus import EMBEDDED
 from lxbench.settings import Settings, repeated
+from lxbench.variants import VARIANTS
 from lxbench.verdict import Word
 
 # Which update accepts a verdict; what is not listed cannot be accepted.
@@ -34,25 +36,45 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         updated: what ``--lx-update`` has done.
     """
     if updated:
-        return f"git diff {settings.baselines}"
+        place = shlex.quote(str(settings.baselines))
+        # A diff shows neither new files nor deletions that are staged.
+        return f"git add -N --no-all {place} && git diff {place}"
     rows = {row["id"]: Word(row["verdict"]) for row in results["rows"] if row["verdict"]}
     if crashed := [id for id, word in rows.items() if word is Word.CRASHED]:
         return f"less {settings.results / 'latest' / 'logs' / crashed[0]}.log"
     if results["orphans"]:
         return _baselines(settings, "prune", ["test_no_orphans"])
-    accepted_by = {row["id"]: _against_baseline(row) for row in results["rows"] if row["verdict"]}
-    for word in (Word.STALE, Word.NEW, Word.REGRESSED, Word.IMPROVED):
-        if accepted := [id for id, said in accepted_by.items() if said is word]:
+    moved: dict[Word, list[str]] = {}
+    for row in results["rows"]:
+        if row["verdict"]:
             # A test id in its brackets means that row alone; a bare name would be found in other names too.
-            command = _baselines(settings, _ACCEPTS[word], [f"[{id}]" for id in accepted])
+            moved.setdefault(_against_baseline(row), []).append(f"[{row['id']}]")
+    for word in (Word.STALE, Word.NEW, Word.REGRESSED):
+        if word in moved:
+            command = _baselines(settings, _ACCEPTS[word], moved[word])
             return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
-    return ""
+    if usable := [row["variant"] for row in results["rows"] if _is_red(row["verdicts"].get("usable"))]:
+        declared_in = _declared_in(usable[0], settings)
+        return typed(f"less {declared_in}  # {', '.join(usable)}: declared unusable here, and usable")
+    return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED]) if Word.IMPROVED in moved else ""
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:
-    """The verdict of a row without that of its seconds, which no baseline holds."""
-    words = [Word(said["word"]) for what, said in row["verdicts"].items() if what != "seconds"]
+    """The verdict of a row without what no baseline holds: its seconds, and whether it should be unusable."""
+    words = [Word(said["word"]) for what, said in row["verdicts"].items() if what not in ("seconds", "usable")]
     return min(words, key=list(Word).index, default=Word.PASS)
+
+
+def _is_red(said: dict[str, str] | None) -> bool:
+    return said is not None and Word(said["word"]).red
+
+
+def _declared_in(variant: str, settings: Settings) -> str:
+    """The file with the line of a row."""
+    if not settings.variants or any(each.name == variant for each in VARIANTS):
+        return "lxbench/variants.py"
+    module = None if settings.variants.endswith(".py") else importlib.util.find_spec(settings.variants)
+    return shlex.quote(module.origin if module is not None and module.origin else settings.variants)
 
 
 def _baselines(settings: Settings, update: str, names: list[str]) -> str:
