@@ -17,7 +17,7 @@ from lxbench.stats import timing
 from lxbench.transcribe import transcribe
 from lxbench.verdict import Word
 from tests.suite import CORPORA
-from tools.gate import accuracy, harms, speed
+from tools.gate import accuracy, harms, record, speed
 from tools.gate.shares import said, wilson
 from tools.gate.speed import Recording
 
@@ -121,6 +121,18 @@ def test_the_tables_of_a_file(tmp_path: Path) -> None:
     assert equal.split(" | ")[1].startswith("0.0%")
     ratio = timing(RECORDINGS[0].pairs).ratios["c0"]
     assert ratio == pytest.approx(2.0, rel=0.2)
+
+
+def test_a_saved_run_counts_once_whatever_links_lead_to_it(tmp_path: Path) -> None:
+    for name in ("2026-11-24T08-00-00", "2026-11-25T08-00-00"):
+        (tmp_path / name).mkdir()
+        saved: dict[str, Any] = {"started": name, "machine": {"cpu": "x"}, "rows": []}
+        (tmp_path / name / "results.json").write_text(json.dumps(saved), "utf-8")
+    (tmp_path / "latest").symlink_to("2026-11-25T08-00-00")
+    recorded = tmp_path / "recorded.json"
+    record.main([str(recorded), "--saved", *map(str, sorted(tmp_path.glob("*/results.json")))])
+    runs = json.loads(recorded.read_text("utf-8"))["runs"]
+    assert [run["started"] for run in runs] == ["2026-11-24T08-00-00", "2026-11-25T08-00-00"]
 
 
 def clip(edits: int) -> dict[str, Any]:

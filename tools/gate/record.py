@@ -5,7 +5,8 @@
 
     python -m tools.gate.record tools/gate/recordings/xeon-ladder.json --saved results/*/results.json
 
-``--disturb`` has a second process burn one core on and off meanwhile. ``--saved`` runs nothing and takes saved runs.
+``--disturb`` has a second process burn one core on and off meanwhile. ``--saved`` runs nothing and takes saved runs,
+each once: ``results/latest`` is one of the others.
 """
 
 from __future__ import annotations
@@ -70,6 +71,12 @@ def compact(run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def read_saved(paths: Sequence[Path]) -> list[dict[str, Any]]:
+    """The values of saved runs, each once whatever links lead to it."""
+    runs = (json.loads(path.read_text("utf-8")) for path in paths)
+    return list({run["started"]: run for run in runs}.values())
+
+
 def _write(path: Path, machine: dict[str, Any], disturbed: bool, runs: list[dict[str, Any]]) -> None:
     found = {"machine": machine, "disturbed": disturbed, "runs": runs}
     files.write(path, json.dumps(found, ensure_ascii=False, separators=(",", ":")) + "\n")
@@ -85,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen, suite = parser.parse_known_args(arguments)  # The others are the suite's.
     runs: list[dict[str, Any]] = []
     if chosen.saved:
-        saved = [json.loads(path.read_text("utf-8")) for path in chosen.saved]
+        saved = read_saved(chosen.saved)
         _write(chosen.file, saved[-1]["machine"], False, [compact(run) for run in saved])
         return
     for number in range(chosen.runs):

@@ -102,7 +102,7 @@ def _in_a_row(
 
 
 def recorded(first: Recording, again: Sequence[Recording]) -> Recording:
-    """What lxbench stores: all clips once, and block by block again until that is sure, see ``gate.undecided``."""
+    """What lxbench stores: all clips once, and block by block again until that is sure, see ``looks.undecided``."""
     pairs, processes = {id: list(timed[:1]) for id, timed in first.pairs.items()}, float(first.processes)
     least = (RECORD_ROUNDS[0] - 1) * len(pairs)
     occasions = [len(pairs), 0]
@@ -158,7 +158,7 @@ def slower(changed: Change, by: float) -> Change:
 
 
 def ours(seen: Iterable[tuple[Change, int]], by: float, tolerance: float, most: int) -> tuple[Word, int]:
-    """What lxbench says, and how many pairs it took: as ``gate.decide_speed`` goes on, up to so many."""
+    """What lxbench says, and how many pairs it took: as ``looks.decide_speed`` goes on, up to so many."""
     word, taken = Word.INCONCLUSIVE, 0
     for changed, pairs in seen:
         taken = pairs
