@@ -52,7 +52,7 @@ def load(path: Path, command: str = _COMMAND) -> dict[str, Any]:
         ) from None
     if not known:
         raise UsageError(
-            f"{file} cannot be read as a run: format {kept}, {len(found['rows'])} rows",
+            f"{file} cannot be read as a run: format {kept}, {len(found.get('rows', ()))} rows",
             expected=f"format {results.FORMAT} and at least one row: a run of this version of lxbench",
             command="nox -s bench-cpu",
         )

@@ -138,6 +138,7 @@ def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(apart
         ("[]", "TypeError"),
         ('{"rows": []}', "KeyError: 'format'"),
         ('{"format": 1, "rows": [1]}', "format 1, 1 rows"),
+        ('{"format": 99, "lines": [1]}', "format 99, 0 rows"),
         ('{"benchmarks": []}', "IndexError"),
         ('{"benchmarks": [{"extra_info": {}}]}', "IndexError"),
     ],
