@@ -119,7 +119,7 @@ def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequenc
             raise CorpusError(
                 f"{place} has no column for the {role}: it has {', '.join(columns) or 'none'}",
                 expected=f"a column called {' or '.join(wanted)}",
-                command=f"nox -s bench-cpu -- --lx-columns {role}={other}",
+                command=f"nox -s bench-cpu -- --lx-columns {role}={other}  # with the same options",
             )
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,7 +69,7 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
         raise UsageError(
             f"--lx-revision {revision!r} with model {spec}, which is not a hub id",
             expected="a hub id such as openai/whisper-large-v3, or no revision",
-            command=f"nox -s bench-cpu -- --lx-model {spec}",
+            command=f"nox -s bench-cpu -- --lx-model {shlex.quote(spec)}",
         )
     if spec == EMBEDDED:
         return ModelSource(spec, embedded.NAME, embedded.restore(), embedded.SHA256)
@@ -92,10 +93,11 @@ def check_language(source: ModelSource, language: str) -> None:
     """
     known = families.find(source.family).languages(source.folder)
     if known is not None and language not in known:
+        other = "ru" if "ru" in known else known[0]
         raise UsageError(
             f"--lx-language {language!r} is not a language of model {source.spec}",
             expected=f"one of {', '.join(known)}",
-            command=f"nox -s bench-cpu -- --lx-language {'ru' if 'ru' in known else known[0]}",
+            command=f"nox -s bench-cpu -- --lx-model {shlex.quote(source.spec)} --lx-language {other}",
         )
 
 
@@ -109,7 +111,7 @@ def check_batch(source: ModelSource, batch: int) -> None:
         raise UsageError(
             f"--lx-batch {batch} with model {source.spec}: a {source.family} hears every clip as long as it is",
             expected="a model that hears several clips at once, or no batches",
-            command=f"nox -s bench-cpu -- --lx-model {source.spec}",
+            command=f"nox -s bench-cpu -- --lx-model {shlex.quote(source.spec)}",
         )
 
 

@@ -54,7 +54,7 @@ def restore(spec: str) -> Path:
         raise UsageError(
             f"--lx-model {spec!r} is not a shape lxbench knows",
             expected=f"shape: and one of {', '.join(_SIZES)}",
-            command="nox -s bench-gpu -- --lx-model shape:large-v3",
+            command=f"nox -s bench-cpu -- --lx-model {PREFIX}base  # or bench-gpu",
         )
     files = _files(*_SIZES[size])
     texts = {name: json.dumps(content, indent=1, ensure_ascii=False) + "\n" for name, content in files.items()}

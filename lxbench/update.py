@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 
 from lxbench import baselines, files, gate, machine, verdict_speed
@@ -122,11 +123,14 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
         UsageError: ``--lx-clips`` would shrink a stored baseline, the model's weights are random, or nothing can be
             written.
     """
+    device = run.settings.device
+    session, options = "bench-gpu" if device == "cuda" else "bench-cpu", repeated(run.settings, part=True)
+    without = f"nox -s {session} -- {shlex.join(options)}".removesuffix(" -- ")
     if run.settings.update and run.source.random:
         raise UsageError(
             f"--lx-update with model {run.source.spec}, whose weights are random",
             expected="a model that says something; of a shape, rows are compared with fp32 in one run",
-            command=f"nox -s bench-gpu -- --lx-model {run.source.spec}",
+            command=without,
         )
     if run.settings.update:
         try:
@@ -135,9 +139,8 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             raise UsageError(
                 f"the baselines folder {run.settings.baselines} cannot be written: {error.strerror}",
                 expected="a folder this user may create and write",
-                command="nox -s bench-cpu  # judges, and writes nothing there",
+                command=f"{without}  # judges, and writes nothing there",
             ) from None
-    device = run.settings.device
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:

@@ -115,7 +115,7 @@ def _doubt(changed: Change, tolerance: float) -> str:
 def _reason(changed: Change) -> str:
     if in_other_state(changed.drift):
         text = f"fp32 itself takes {changed.drift - 1:+.0%} since it was recorded: the machine is in another state"
-        return f"{text}, and nox -s baselines records this better one" if changed.drift < 1 else text
+        return f"{text}, and recording it anew keeps this better one" if changed.drift < 1 else text
     return f"too noisy to judge: clips spread by {changed.spread:.0%}, equal runs by {changed.apart:.1%}"
 
 

@@ -391,7 +391,7 @@ def test_names_of_columns_are_found_or_given(small_corpus: Path, tmp_path: Path)
     assert {clip.text for clip in loaded.clips} == texts
     with pytest.raises(CorpusError, match=r"test.jsonl has no column for the text: it has wav, said") as raised:
         corpus.load(str(manifest), CORPORA)
-    assert "--lx-columns text=said" in str(raised.value)
+    assert str(raised.value).endswith("--lx-columns text=said  # with the same options")
     assert len(corpus.load(str(manifest), CORPORA, texts=False).clips) == 3
     with pytest.raises(CorpusError, match="has no column for the text: it has wav, said"):
         corpus.load(str(manifest), CORPORA, columns={"text": "nothing"})

@@ -216,10 +216,22 @@ def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("generation", "error", "message"),
     [
-        ({"is_multilingual": False}, UsageError, "--lx-language 'ru' is not a language of model .*one of en"),
-        ({"lang_to_id": {"<|de|>": 1, "<|cy|>": 2}}, UsageError, "'ru' is not a language .*one of cy, de"),
+        (
+            {"is_multilingual": False},
+            UsageError,
+            "--lx-language 'ru' is not a language of model .*one of en.*--lx-model '.*/My Model' --lx-language en$",
+        ),
+        (
+            {"lang_to_id": {"<|de|>": 1, "<|cy|>": 2}},
+            UsageError,
+            "'ru' is not a language .*one of cy, de.*--lx-model '.*/My Model' --lx-language cy$",
+        ),
         ([1], ModelError, r"does not list the model's languages and their tokens"),
-        ({}, ModelError, r"does not list the model's languages and their tokens .*GenerationConfig"),
+        (
+            {},
+            ModelError,
+            r"does not list the model's languages and their tokens .*GenerationConfig.*of the model it was made from$",
+        ),
     ],
 )
 def test_a_language_that_the_model_does_not_know_is_refused(

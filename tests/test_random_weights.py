@@ -100,7 +100,7 @@ def test_an_unknown_size_is_refused() -> None:
     with pytest.raises(UsageError, match="--lx-model 'shape:huge' is not a shape lxbench knows") as raised:
         models.resolve("shape:huge")
     assert "expected: shape: and one of tiny, base, small, medium, large-v2, large-v3, turbo" in str(raised.value)
-    assert "next: nox -s bench-gpu -- --lx-model shape:large-v3" in str(raised.value)
+    assert "next: nox -s bench-cpu -- --lx-model shape:base  # or bench-gpu" in str(raised.value)
 
 
 def test_nothing_is_scored_or_gated(bench: Bench, tmp_path: Path) -> None:
@@ -121,6 +121,7 @@ def test_nothing_is_recorded(bench: Bench) -> None:
     done = bench("--lx-model", "shape:tiny", "--lx-clips", 3, "-k", "bf16", "--lx-update", "new")
     assert done.returncode == 4
     assert "--lx-update with model shape:tiny, whose weights are random" in done.stderr
+    assert "next: nox -s bench-cpu -- --lx-model shape:tiny --lx-clips 3 --lx-baselines " in done.stderr
 
 
 def test_a_look_at_some_rows_in_one_process(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,6 +108,22 @@ def test_the_commands_that_a_verdict_names_are_of_the_same_run(stored: Path, cli
     assert raised.value.command == f"nox -s baselines -- -k '[bf16-cpu]' {options}"
 
 
+@pytest.mark.parametrize(("device", "session"), [("cpu", "nox -s bench-cpu"), ("cuda", "nox -s bench-gpu")])
+def test_what_cannot_be_recorded_can_be_run_on_the_same_device(
+    tmp_path: Path, clips: Corpus, device: str, session: str
+) -> None:
+    run = make_run(tmp_path, clips, "new")
+    run.settings = replace(run.settings, device=device, baselines=Path("/dev/null/b"), clips=0)
+    with pytest.raises(UsageError, match="the baselines folder /dev/null/b cannot be written") as raised:
+        update.check(run, [BF16])
+    assert raised.value.command == f"{session} -- --lx-baselines /dev/null/b  # judges, and writes nothing there"
+    run.source = replace(run.source, random=True)
+    run.settings = replace(run.settings, model="shape:tiny", baselines=Path("baselines"), clips=8)
+    with pytest.raises(UsageError, match="whose weights are random") as raised:
+        update.check(run, [BF16])
+    assert raised.value.command == f"{session} -- --lx-model shape:tiny --lx-clips 8"
+
+
 def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> None:
     run = make_run(stored, clips.first(2), "changed")
     with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):

@@ -142,6 +142,9 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     said = verdict_speed.judge_speed(then.ratio, other, 0.03)
     assert said.word is Word.INCONCLUSIVE
     assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
+    better = verdict_speed.speed_change(Timing(slower, {id: value * 0.7 for id, value in seconds.items()}), then)
+    said = verdict_speed.judge_speed(then.ratio, better, 0.03)
+    assert said.text.endswith("the machine is in another state, and recording it anew keeps this better one")
 
 
 def test_what_an_older_record_does_not_say_of_fp32_follows_from_its_ratio() -> None:
