@@ -161,10 +161,11 @@ def test_a_record_of_half_the_processes_gives_way_to_a_surer_one(stored: Path, c
     assert written(2, "changed", occasions=(4, 4, 2)) == 0
 
 
-def test_seconds_do_not_move_a_baseline(stored: Path, clips: Corpus) -> None:
+@pytest.mark.parametrize(("what", "why"), [("seconds", "slow hours"), ("usable", "not caught")])
+def test_what_no_baseline_holds_moves_none(stored: Path, clips: Corpus, what: str, why: str) -> None:
     run = make_run(stored, clips, "new", "changed")
     row = judge(run, make_row(run))
-    row.verdicts["seconds"] = Verdict(Word.REGRESSED, "slow hours")
+    row.verdicts[what] = Verdict(Word.REGRESSED, why)
     assert (row.word, row.against_baseline) == (Word.REGRESSED, Word.PASS)
     assert list(update.write(run, "2026-11-24")) == []
 
