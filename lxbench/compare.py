@@ -73,9 +73,13 @@ def _from_benchmarks(benchmarks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _without_taken_over(run: Mapping[str, Any]) -> dict[str, Any]:
-    """A run without the rows that took another's measurement over: pytest-benchmark has saved what it timed alone."""
-    return {**run, "rows": [row for row in run["rows"] if not row.get("measured_as")]}
+def _without_taken_over(run: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """A run without the rows that took another's measurement over and that the other run lacks.
+
+    pytest-benchmark saves what it has timed alone.
+    """
+    there = {row["id"] for row in other["rows"]}
+    return {**run, "rows": [row for row in run["rows"] if not row.get("measured_as") or row["id"] in there]}
 
 
 def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         UsageError: they have no row in common.
     """
     if any(run.get("timed_alone") for run in (then, now)):
-        then, now = _without_taken_over(then), _without_taken_over(now)
+        then, now = _without_taken_over(then, now), _without_taken_over(now, then)
     before = {row["id"]: row for row in then["rows"]}
     shared = [row for row in now["rows"] if row["id"] in before]
     if not shared:

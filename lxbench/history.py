@@ -93,7 +93,7 @@ def last(files: Iterable[Path], wanted: Mapping[str, Any]) -> Saved | None:
 
 
 def _seconds(bench: Mapping[str, Any]) -> list[float]:
-    """Seconds of every clip, by the clock of this run's: pytest-benchmark's stands outside of the worker."""
+    """Seconds of every clip as the worker has measured them, like those of this run."""
     return [float(clip["seconds"]) for clip in bench["extra_info"]["lxbench"]["row"]["clips"]]
 
 

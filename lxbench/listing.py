@@ -207,7 +207,7 @@ def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
         for cells in reader:
             bare = list(map(_unquoted, cells)) if tabs else cells
             if names and bare:
-                yield began, _misread(names, bare) or dict(zip(names, bare, strict=True))
+                yield began, _misread(names, bare, reader.line_num) or dict(zip(names, bare, strict=True))
             names, began = names or bare, reader.line_num + 1
     except csv.Error as error:
         yield reader.line_num, f"not CSV from here on: {error}"
@@ -219,10 +219,10 @@ def _unquoted(cell: str) -> str:
     return quoted[1].replace('""', '"') if quoted else cell
 
 
-def _misread(names: Sequence[str], cells: Sequence[str]) -> str:
-    """Why a row is not one recording, empty if it is."""
+def _misread(names: Sequence[str], cells: Sequence[str], last: int) -> str:
+    """Why a row, which ends in a line, is not one recording; empty if it is."""
     if any("\n" in cell or "\r" in cell for cell in cells):
-        return "a cell that is several lines long: is a quote not closed?"
+        return f"a cell that is several lines long, the row ends in line {last}: is a quote not closed?"
     return "" if len(cells) == len(names) else f"cells: {len(cells)}, columns: {len(names)}"
 
 

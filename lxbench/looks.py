@@ -118,7 +118,8 @@ def decide_speed(run: Run, row: Row) -> Verdict:
         if share is None:
             mine = _claim(run, row)
             share = mine / (mine + sum(_claim(run, other) for other in later))
-        seems_red = any(gate.judge_speed(run, each).word is Word.REGRESSED for each in (row, *_twins(run, row)))
+        both = (row, *_twins(run, row))
+        seems_red = _looks(row) < 2 and any(gate.judge_speed(run, each).word is Word.REGRESSED for each in both)
         unpaid = seems_red or _is_recorded(run, row)
         if not (unpaid or run.budget.allows(row.id, share)):
             break
@@ -133,8 +134,10 @@ def _claim(run: Run, row: Row) -> float:
     """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
     if not undecided(run, row):
         return 0.0
-    changed = _changed(run, row)
-    slower = changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
+    slower = any(
+        (changed := _changed(run, each)) is not None and changed.plain.value < 1 - each.variant.tolerance.speed
+        for each in (row, *_twins(run, row))
+    )
     return SUSPECTED if slower else 1.0
 
 
@@ -156,22 +159,26 @@ def undecided(run: Run, row: Row) -> bool:
         or len(row.pairs) < PAIRED_CLIPS
     ):
         return False
-    taken = sum(map(len, row.pairs.values()))
     if _is_recorded(run, row):
+        taken = sum(map(len, row.pairs.values()))
         least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
         return taken < least or (taken < most and unsure(row.timing))
-    looks = taken // PAIRED_CLIPS
-    return looks < MAX_LOOKS and any(_worth_more(run, each, looks) for each in (row, *_twins(run, row)))
+    return _looks(row) < MAX_LOOKS and any(_worth_more(run, each) for each in (row, *_twins(run, row)))
 
 
-def _worth_more(run: Run, row: Row, looks: int) -> bool:
-    """Whether what is stored of a row leaves its speed undecided after so many looks at it."""
+def _looks(row: Row) -> int:
+    """How many blocks of clips fp32 was timed beside."""
+    return sum(map(len, row.pairs.values())) // PAIRED_CLIPS
+
+
+def _worth_more(run: Run, row: Row) -> bool:
+    """Whether what is stored of a row leaves its speed undecided after the looks at it."""
     then, changed = gate.stored_speed(run, row), _changed(run, row)
     if then is None or changed is None or gate.judge_identity(run, row) is not None:
         return False
-    # No timings of ours make a record surer that knows no clips: it is only not to be red by one look.
+    # A record of format 1 knows no clips, and no further timing makes it surer: a row is only not red by one look.
     known = bool(then.timed.ratios) or verdict_speed.word_of(changed, row.variant.tolerance.speed) is Word.REGRESSED
-    return known and verdict_speed.worth_more(changed, row.variant.tolerance.speed, looks)
+    return known and verdict_speed.worth_more(changed, row.variant.tolerance.speed, _looks(row))
 
 
 def _changed(run: Run, row: Row) -> Change | None:

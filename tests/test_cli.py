@@ -474,7 +474,8 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.S
         if "hangs-later-cpu: warming up" in line:  # After that comes a clip, of which it is never done.
             break
     (log,) = (stored / "results").glob("*/logs/hangs-later-cpu.log")
-    while in_a_clip and "hanging" not in log.read_text():
+    deadline = time.monotonic() + 60
+    while in_a_clip and "hanging" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
     workers = children(process.pid)
     (os.killpg if kind is signal.SIGINT else os.kill)(process.pid, kind)

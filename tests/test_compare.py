@@ -178,3 +178,5 @@ def test_a_file_of_pytest_benchmark_lacks_the_rows_that_were_not_timed_themselve
         assert {each["variant"]: each["verdict"] for each in judged["rows"]} == {"fp32": "PASS", "prune": "PASS"}
         assert judged["orphans"] == []
     assert {each["variant"] for each in compare.judge(whole, whole)["rows"]} == {"fp32", "prune", "p"}
+    alone = {**saved, "rows": [saved["rows"][0], row("p", 0.5)]}
+    assert [each["verdict"] for each in compare.judge(whole, alone)["rows"]] == ["PASS", "PASS"]  # It was timed there.

@@ -16,7 +16,7 @@ from lxbench.run import Run
 from lxbench.serve import Usage
 from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
-from lxbench.verdict import Verdict, Word
+from lxbench.verdict import Tolerance, Verdict, Word
 from tests.made import BF16, FP32, Silent, judge, make_row, make_run
 
 
@@ -149,6 +149,22 @@ def test_nor_is_one_that_shares_its_measurement(
     looks.judge_again(run, twin)
     assert 1 < sum(map(len, row.pairs.values())) / 4 <= looked
     assert twin.word is word
+
+
+def test_what_is_surely_red_of_two_does_not_pay_for_what_is_undecided_of_the_other(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_patient(stored, clips, monkeypatch)
+    run.slow, run.budget = 1.2, Budget(0.0)
+    row, twin = make_row(run, seconds=0.6), make_row(run)
+    row.variant = replace(BF16, name="other", tolerance=Tolerance(speed=0.165))
+    twin.take_over(row)
+    run.rows = [row, twin]
+    assert looks.judge_first(run, row).word is Word.INCONCLUSIVE
+    looks.judge_again(run, row)
+    looks.judge_again(run, twin)
+    assert (row.word, twin.word) == (Word.INCONCLUSIVE, Word.REGRESSED)
+    assert run.repeats == 1
 
 
 def test_a_row_that_is_red_in_the_end_hears_all_its_clips(

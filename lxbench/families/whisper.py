@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -92,9 +93,11 @@ def check(folder: Path) -> None:
         raise ModelError(
             f"{folder / _GENERATION} sets {named}: generate obeys that, and the rows that decode without it do not",
             expected="a generation config for greedy decoding, which all rows are compared by",
-            command='python -c "from transformers import GenerationConfig as C; '
-            f"c = C.from_pretrained('{folder}'); c.update({', '.join(f'{name}=None' for name in asked)}); "
-            f"c.save_pretrained('{folder}')\"",
+            # Of a copy: in the hub's cache a file is a link to what other revisions have too.
+            command=f"cp -rL {shlex.quote(str(folder))} greedy && "
+            "python -c \"from transformers import GenerationConfig as C; c = C.from_pretrained('greedy'); "
+            f"c.update({', '.join(f'{name}=None' for name in asked)}); c.save_pretrained('greedy')\"  "
+            "# then --lx-model greedy",
         )
 
 

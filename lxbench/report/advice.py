@@ -55,7 +55,8 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
             return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
     if usable := [row["variant"] for row in results["rows"] if _is_red(row["verdicts"].get("usable"))]:
         declared_in = _declared_in(usable[0], settings)
-        return typed(f"less {declared_in}  # {', '.join(usable)}: declared unusable here, and usable")
+        there = ", ".join(name for name in usable if _declared_in(name, settings) == declared_in)
+        return typed(f"less {declared_in}  # {there}: declared unusable here, and usable")
     return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED]) if Word.IMPROVED in moved else ""
 
 

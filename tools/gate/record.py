@@ -73,8 +73,7 @@ def compact(run: dict[str, Any]) -> dict[str, Any]:
 
 def read_saved(paths: Sequence[Path]) -> list[dict[str, Any]]:
     """The values of saved runs, each once whatever links lead to it."""
-    runs = (json.loads(path.read_text("utf-8")) for path in paths)
-    return list({run["started"]: run for run in runs}.values())
+    return [json.loads(path.read_text("utf-8")) for path in dict.fromkeys(path.resolve() for path in paths)]
 
 
 def _write(path: Path, machine: dict[str, Any], disturbed: bool, runs: list[dict[str, Any]]) -> None:
