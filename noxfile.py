@@ -10,7 +10,7 @@ from pathlib import Path
 import nox
 from nox.command import CommandFailed
 
-nox.needs_version = ">=2024.4.15"
+nox.needs_version = ">=2026.7.11"  # An older one does not tell a command's exit code.
 # virtualenv with pip: constraints name the CPU build of torch by its plain version, which other resolvers miss.
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_existing_virtualenvs = True

@@ -28,7 +28,7 @@ from rich.text import Text
 
 from lxbench import baselines, files, settings
 from lxbench.baselines import Spread
-from lxbench.commands import SUITE, to_record, typed
+from lxbench.commands import SUITE, one_word, to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
 from lxbench.stats import process_spread, timing_of
@@ -94,7 +94,8 @@ def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         UsageError: it ended before anything was judged, or could not write it.
     """
-    command = [sys.executable, "-m", "pytest", *SUITE, *arguments, "--lx-results", str(folder)]
+    asked = shlex.join([*arguments, f"--lx-results={folder}"])
+    command = [sys.executable, "-m", "pytest", *SUITE, *shlex.split(one_word(asked))]
     left = folder / "latest" / "results.json"
     before = left.resolve()
     with subprocess.Popen(command) as process:

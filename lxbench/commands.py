@@ -65,4 +65,13 @@ def typed(command: str, installed: bool = INSTALLED) -> str:
     session = re.fullmatch(r"((?:\w+=\S* )*)nox -s (\S+)(?: --)?( .*)?", command, re.DOTALL)
     if session is None or session[2] not in _TYPED:
         return command
-    return session[1] + _TYPED[session[2]] + (session[3] or "")
+    return one_word(session[1] + _TYPED[session[2]] + (session[3] or ""))
+
+
+def one_word(command: str) -> str:
+    """A command whose options of lxbench are one word with their values, ``--lx-corpus=/data/speech``.
+
+    Before it has read a repository's conftest.py pytest does not know these options. It takes a path behind one for a
+    place of tests, and looks for conftest.py and configuration there.
+    """
+    return re.sub(r"(--lx-[a-z]+(?:-[a-z]+)*) (?=[^-#\s])", r"\1=", command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -35,28 +36,37 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A repository of its own, as the page says."""
+    """A repository of its own, as the page says, and recordings elsewhere."""
+    repository = tmp_path / "repository"
+    repository.mkdir()
     for name in ("conftest.py", "pyproject.toml", "my_rows.py"):
-        (tmp_path / name).write_text(block(name), "utf-8")
+        (repository / name).write_text(block(name), "utf-8")
     copy_clips(tmp_path / "speech", 2)
-    return tmp_path
+    return repository
 
 
 def run(project: Path, site: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return paste(project, site, shlex.join(["pytest", "--pyargs", "lxbench.bench", "--lx-device", "cpu", *arguments]))
+
+
+def paste(project: Path, site: Path, command: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
-    command = [sys.executable, "-m", "pytest", "--pyargs", "lxbench.bench", "--lx-device", "cpu", *arguments]
     environ = {**kept, "PYTHONPATH": str(site), "COLUMNS": "200"}
-    return subprocess.run(command, cwd=project, env=environ, capture_output=True, text=True, timeout=400, check=False)
+    command = f"{shlex.quote(sys.executable)} -m {command}"
+    return subprocess.run(
+        command, cwd=project, env=environ, shell=True, capture_output=True, text=True, timeout=400, check=False
+    )
 
 
 def test_a_row_of_ones_own_in_a_repository_of_ones_own(project: Path, site: Path) -> None:
     """The worked example: recorded, green, and red once its step does more than it should."""
-    asked = ("--lx-variants", "my_rows.py", "--lx-corpus", "speech", "-k", "int8-decoder or fp32")
+    asked = ("--lx-variants", "my_rows.py", f"--lx-corpus={project.parent / 'speech'}", "-k", "int8-decoder or fp32")
     first = run(project, site, *asked, "--benchmark-disable")
     assert first.returncode == 1, first.stdout + first.stderr
     assert first.stdout.count("x  NEW  after") == 2
-    assert "pytest --pyargs lxbench.bench --lx-device cpu --lx-update new,changed --lx-update new" in first.stdout
-    recorded = run(project, site, *asked, "--lx-update", "new")
+    (to_record,) = re.findall(r"next: (pytest --pyargs lxbench.bench --lx-device=cpu .*)", first.stdout)
+    assert f"--lx-update=new -k '[fp32-cpu] or [int8-decoder-cpu]' --lx-corpus={project.parent / 'speech'}" in to_record
+    recorded = paste(project, site, to_record)
     assert recorded.returncode == 1, recorded.stdout + recorded.stderr
     files = {path.name for path in (project / "baselines" / "whisper-base" / "speech" / "cpu").iterdir()}
     assert files == {"fp32.json", "int8-decoder.json"}
@@ -72,7 +82,7 @@ def test_a_row_of_ones_own_in_a_repository_of_ones_own(project: Path, site: Path
 def test_errors_are_spelled_for_it(project: Path, site: Path) -> None:
     done = run(project, site, "--lx-clips", "x")
     assert done.returncode == 4
-    assert "next: pytest --pyargs lxbench.bench --lx-device cpu --lx-clips 8" in done.stderr
+    assert "next: pytest --pyargs lxbench.bench --lx-device=cpu --lx-clips=8" in done.stderr
 
 
 def test_tests_of_ones_own_may_call_their_fixtures_as_they_like(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -55,9 +56,18 @@ def test_a_run_that_left_nothing_is_not_the_one_before_it(tmp_path: Path, monkey
     (tmp_path / "1").mkdir()
     (tmp_path / "1" / "results.json").write_text('{"rows": []}')
     (tmp_path / "latest").symlink_to("1")
+    popen, ran = subprocess.Popen, list[str]()
+
+    def spy(command: list[str]) -> subprocess.Popen[bytes]:
+        ran.extend(command)
+        return popen(command)
+
+    monkeypatch.setattr(subprocess, "Popen", spy)
     monkeypatch.setattr(calibrate, "SUITE", ("--version",))
+    asked = ["-p", "lxbench.plugin", "-c", os.devnull, "--lx-study", "--lx-corpus", "/data/my speech"]
     with pytest.raises(UsageError, match="a run left no results in "):
-        calibrate.run_once(tmp_path, ["-p", "lxbench.plugin", "-c", os.devnull])
+        calibrate.run_once(tmp_path, asked)
+    assert ran[-3:] == ["--lx-study", "--lx-corpus=/data/my speech", f"--lx-results={tmp_path}"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from lxbench import commands
     ("command", "in_a_checkout", "from_a_wheel"),
     [
         ("less x.log", "less x.log", "less x.log"),
-        ("nox -s bench-cpu", "nox -s bench-cpu", "pytest --pyargs lxbench.bench --lx-device cpu"),
+        ("nox -s bench-cpu", "nox -s bench-cpu", "pytest --pyargs lxbench.bench --lx-device=cpu"),
         (
             "nox -s report -- results/latest",
             "nox -s report -- results/latest",
@@ -27,7 +27,12 @@ from lxbench import commands
         (
             "XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu -- -k x",
             "XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu -- -k x",
-            "XDG_CACHE_HOME=/tmp/cache pytest --pyargs lxbench.bench --lx-device cpu -k x",
+            "XDG_CACHE_HOME=/tmp/cache pytest --pyargs lxbench.bench --lx-device=cpu -k x",
+        ),
+        (
+            "nox -s bench-cpu -- --lx-skip-bad --lx-study --lx-corpus '/a b'  # so",
+            "nox -s bench-cpu -- --lx-skip-bad --lx-study --lx-corpus '/a b'  # so",
+            "pytest --pyargs lxbench.bench --lx-device=cpu --lx-skip-bad --lx-study --lx-corpus='/a b'  # so",
         ),
         (
             "less lxbench/variants.py  # change its steps",
