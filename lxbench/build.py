@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -98,9 +99,10 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
 
     On a CPU it runs under the profiler and fills ``report.kernels``, unless they are known. What is compiled and
     another engine need a pass before it: they prepare themselves in their first. Eager torch does not, its second pass
-    takes as long, and one that never ends need not be heard to its end. A GPU raises its clocks and its libraries
-    choose kernels: there it is heard until that takes no less time any more. Its kernels are left until all is timed,
-    see ``kernels``: what the profiler has hooked into the driver may stay there and slow down every later launch.
+    takes as long, and one that never ends need not be heard to its end. A GPU raises its clocks, its libraries choose
+    kernels and Inductor records graphs: there it is heard until that takes no less time and records nothing any more.
+    Its kernels are left until all is timed, see ``kernels``: what the profiler has hooked into the driver may stay
+    there and slow down every later launch.
 
     Args:
         loaded: the built variant.
@@ -116,7 +118,7 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
 
     with _timed(report, "warm-up"):
         if loaded.model.device.type == "cuda":
-            settle(hear)
+            settle(hear, recorded_inputs)
         else:
             eager = not report.census["compiled"] and report.work is not None
             if not eager:
@@ -152,19 +154,31 @@ def exact_float32() -> None:
     torch.backends.cudnn.allow_tf32 = False
 
 
-def settle(once: Callable[[], float]) -> list[float]:
-    """Do something until it gets no faster; return the seconds of each time.
+def settle(once: Callable[[], float], made: Callable[[], int]) -> list[float]:
+    """Do something until it gets no faster and makes nothing any more; return the seconds of each time.
 
     Args:
         once: does it, and tells the seconds it took.
+        made: how much it has made so far that takes time, such as CUDA graphs.
     """
     seconds = [once()]
     while len(seconds) < _MOST_PASSES:
-        fastest = min(seconds)
+        fastest, before = min(seconds), made()
         seconds.append(once())
-        if seconds[-1] > (1 - _STABLE) * fastest:
+        if seconds[-1] > (1 - _STABLE) * fastest and made() == before:
             break
     return seconds
+
+
+def counted(group: str, what: str) -> int:
+    """How often torch.compile has done something in this process."""
+    dynamo = sys.modules.get("torch._dynamo.utils")
+    return int(dynamo.counters[group][what]) if dynamo else 0
+
+
+def recorded_inputs() -> int:
+    """How many inputs the CUDA graphs have that Inductor has recorded in this process: more with each of them."""
+    return counted("inductor", "cudagraph_recorded_non_static_inputs")
 
 
 def step_name(step: Step) -> str:

@@ -9,6 +9,7 @@ import os
 import subprocess
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 # Bits of clocks_event_reasons.active that slow a GPU down, see nvmlClocksEventReasons; the others are idleness and
@@ -104,11 +105,12 @@ def _ask(*fields: str) -> tuple[str, ...] | None:
 
 def _run(query: str) -> list[str]:
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    command = ["nvidia-smi", query, "--format=csv,noheader,nounits", "-i", first or "0"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
-    except (OSError, subprocess.SubprocessError):
-        return []
+    # It may not know a part of a card (MIG), or a name that is cut short, though CUDA does: then whatever there is.
+    for which in (("-i", first or "0"), ()):
+        command = ["nvidia-smi", query, "--format=csv,noheader,nounits", *which]
+        with suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    return []
 
 
 def _number(text: str) -> float | None:

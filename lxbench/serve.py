@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
-from lxbench.build import BuildReport, build, exact_float32, kernels, warm_up
+from lxbench.build import BuildReport, build, counted, exact_float32, kernels, recorded_inputs, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
 
 # What all rows import; where it is not in memory already, while the worker waits for leave to build.
@@ -98,11 +98,16 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     with calibration.clips(job.calibration, job.language) as asked:
         loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
     report.calibrated = bool(asked)
+    if (
+        job.device == "cuda"
+    ):  # What was loaded in float32 and cast is the driver's again, or it would count as the row's.
+        gc.collect()
+        torch.cuda.empty_cache()
     stage("compiling, warming up" if report.census["compiled"] else "warming up")
     warm_up(loaded, report, read_audio(job.warm_up), job.language)
     report.origins = _origins()
     _reset_peak(job.device)
-    compiled, recorded = _compiled_graphs(), _recorded_inputs()
+    compiled, recorded = _compiled_graphs(), recorded_inputs()
     connection.send(("ready", report))
     audio = None
     while True:
@@ -141,32 +146,21 @@ def _redirect(log: Path) -> None:
     os.close(handle)
 
 
-def _counted(group: str, what: str) -> int:
-    """How often torch.compile has done something in this process."""
-    dynamo = sys.modules.get("torch._dynamo.utils")
-    return int(dynamo.counters[group][what]) if dynamo else 0
-
-
 def _compiled_graphs() -> int:
     """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
-    return _counted("stats", "unique_graphs")
-
-
-def _recorded_inputs() -> int:
-    """How many inputs the CUDA graphs have that Inductor has recorded in this process: more with each of them."""
-    return _counted("inductor", "cudagraph_recorded_non_static_inputs")
+    return counted("stats", "unique_graphs")
 
 
 def _graph_warnings(recorded: int) -> list[str]:
     """What Inductor says to nobody: that it made no CUDA graph where it was asked for one, or made one again.
 
     Args:
-        recorded: ``_recorded_inputs`` when the worker was warm.
+        recorded: ``build.recorded_inputs`` when the worker was warm.
     """
-    skipped, found = _counted("inductor", "cudagraph_skips"), []
+    skipped, found = counted("inductor", "cudagraph_skips"), []
     if skipped:
         found.append(f"Inductor left {skipped} CUDA graphs out, see TORCH_LOGS=+cudagraphs")
-    if _recorded_inputs() > recorded:
+    if recorded_inputs() > recorded:
         found.append("Inductor recorded CUDA graphs while clips were timed, see TORCH_LOGS=+cudagraphs")
     return found
 

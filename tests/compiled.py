@@ -67,13 +67,14 @@ def launch(int8: bool) -> None:
 def described(kernel: Any) -> dict[str, Any]:
     """What is in the assembly of a kernel."""
     assembly = kernel.asm["ptx"]
-    before, counting, _ = assembly.partition("atom.")
+    before, counting, behind = assembly.partition("atom.")
     return {
         "name": kernel.metadata.name,
         "cubin": len(kernel.asm["cubin"]),
         "launches": assembly.count("griddepcontrol.launch_dependents"),
         "waits": assembly.count("griddepcontrol.wait"),
         "counted_behind_a_barrier": bool(counting and re.search(r"st\.global.*bar\.sync", before, re.DOTALL)),
+        "read_behind_a_barrier": "bar.sync" in behind.partition("ld.global")[0],
     }
 
 

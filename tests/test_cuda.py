@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.functional import conv1d
 
 from lxbench import audio, gpu, graphed, models
 from lxbench.build import exact_float32
@@ -93,18 +94,27 @@ def test_a_clip_takes_as_long_as_its_parts() -> None:
 
 def test_tf32_is_less_exact_and_only_where_it_is_asked_for() -> None:
     left, right = (torch.randn(512, 512, device="cuda", dtype=torch.float64) for _ in range(2))
+    heard, filters = (
+        torch.randn(*shape, device="cuda", dtype=torch.float64) for shape in ((1, 80, 3000), (512, 80, 3))
+    )
 
-    def error() -> float:
-        return float((left.float() @ right.float() - left @ right).abs().max())
+    def errors() -> list[float]:
+        pairs = (
+            (left.float() @ right.float(), left @ right),
+            (conv1d(heard.float(), filters.float()), conv1d(heard, filters)),
+        )
+        return [float((rounded - exact).abs().max()) for rounded, exact in pairs]
 
     exact_float32()
-    exact = error()
+    exact = errors()
     try:
         allow_tf32(None)
-        assert error() > 20 * exact
+        assert all(rounded > 20 * each for rounded, each in zip(errors(), exact, strict=True))
     finally:
         exact_float32()
-    assert error() == exact
+    product, convolution = errors()
+    assert product == exact[0]
+    assert convolution < 2 * exact[1]  # cuDNN may choose another of its kernels.
 
 
 def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path) -> None:

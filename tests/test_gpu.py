@@ -67,6 +67,9 @@ def test_the_gpu_that_is_visible_is_asked(tool: Path, monkeypatch: pytest.Monkey
     assert gpu.describe() == {"gpu": "2", "driver": "1"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937")
     assert gpu.describe() == {"gpu": "GPU-8932f937", "driver": "1"}
+    tool.write_text('#!/bin/sh\ntest "$3" = -i && exit 6; echo "a card, 1"\n')  # It does not know a part of a card.
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-8932f937")
+    assert gpu.describe() == {"gpu": "a card", "driver": "1"}
 
 
 def test_idleness_does_not_throttle() -> None:

@@ -107,4 +107,9 @@ def test_a_row_for_a_newer_gpu_says_so() -> None:
 )
 def test_a_gpu_is_warm_when_the_next_pass_gains_nothing(takes: list[float], heard: list[float]) -> None:
     passes = iter(takes)
-    assert build.settle(lambda: next(passes)) == heard
+    assert build.settle(lambda: next(passes), lambda: 0) == heard
+
+
+def test_a_gpu_is_warm_when_the_next_pass_records_nothing() -> None:
+    recorded = iter([3, 6, 6, 9, 9, 9])  # Asked before and after each pass but the first.
+    assert build.settle(lambda: 1.0, lambda: next(recorded)) == [1.0] * 4

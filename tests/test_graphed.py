@@ -199,6 +199,7 @@ def test_the_kernels_compile_for_hopper() -> None:
         assert kernel["launches"] == kernel["waits"] == 1, kernel
         # All threads have stored what they found before the program is counted, and read what others did after it.
         assert kernel["counted_behind_a_barrier"] is (kernel["name"] != "_product"), kernel
+        assert kernel["read_behind_a_barrier"] is (kernel["name"] != "_product"), kernel
 
 
 def test_int8_weights_stay_within_float16() -> None:

@@ -18,7 +18,7 @@ import pytest
 import torch._dynamo.utils
 
 import lxbench.worker
-from lxbench import corpus, disturbance, embedded, serve
+from lxbench import build, corpus, disturbance, embedded, serve
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA
@@ -174,7 +174,7 @@ def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> 
 def test_cuda_graphs_that_inductor_left_out_or_recorded_again_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     counters: Any = {"stats": Counter(), "inductor": Counter(cudagraph_recorded_non_static_inputs=3)}
     monkeypatch.setattr(torch._dynamo.utils, "counters", counters)
-    recorded = serve._recorded_inputs()
+    recorded = build.recorded_inputs()
     assert serve._graph_warnings(recorded) == []
     counters["inductor"].update(cudagraph_skips=2, cudagraph_recorded_non_static_inputs=3)
     assert serve._graph_warnings(recorded) == [
