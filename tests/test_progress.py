@@ -41,3 +41,33 @@ def test_progress_without_a_terminal_is_plain_lines() -> None:
     assert lines[0] == "fp32-cpu: loading"
     assert lines[1].startswith("fp32-cpu: clip 1 of 2, -:-- left"), "by one clip nobody knows"
     assert lines[-2:] == ["fp32-cpu: clip 2 of 2, 0:00 left: три", "done"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("out", "environ", "live"),
+    [
+        (Terminal(), {"TERM": "xterm"}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"TERM": "xterm", "TTY_COMPATIBLE": "0"}, False),
+        (io.StringIO(), {"TERM": "xterm", "FORCE_COLOR": "1"}, False),
+        (io.StringIO(), {"TERM": "xterm", "TTY_COMPATIBLE": "1"}, False),
+    ],
+)
+def test_the_bar_is_for_a_terminal_that_can_draw_it(
+    out: io.StringIO, environ: dict[str, str], live: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    progress = LiveProgress(out)
+    progress.plan([("fp32-cpu", 1)])
+    progress.stage("fp32-cpu", "loading")
+    progress.stop()
+    assert ("\x1b[" in out.getvalue()) is live
+    assert (out.getvalue() == "fp32-cpu: loading\n") is not live

@@ -25,7 +25,8 @@ class LiveProgress:
     def __init__(self, out: IO[str]) -> None:
         self._work: dict[str, int] = {}
         self._console = Console(file=out, highlight=False, emoji=False, markup=False)
-        self._live = self._console.is_terminal
+        # FORCE_COLOR makes a terminal of any log for rich; a bar is for what moves a cursor.
+        self._live = out.isatty() and self._console.is_terminal and not self._console.is_dumb_terminal
         # Twice a second: redrawing competes with what is being timed.
         self._bar = Progress(
             TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
