@@ -134,6 +134,18 @@ def test_runs_stand_side_by_side(small: dict[str, Any]) -> None:
     assert both["clips"][0]["said"][0]["rows"] == [0, 1, 3, 4, 6, 7]
 
 
+def test_runs_of_different_things_are_called_by_what_differs(small: dict[str, Any]) -> None:
+    other = {**small, "model": {**small["model"], "name": "whisper-small"}, "device": "cuda"}
+    assert page.labels([small, other, small]) == [
+        "whisper-base, cpu, EPYC, 2026-11-24T22-09 (1)",
+        "whisper-small, cuda, EPYC, 2026-11-24T22-09",
+        "whisper-base, cpu, EPYC, 2026-11-24T22-09 (2)",
+    ]
+    text = page.render([small, other, small], [Path()] * 3, Path())
+    assert "<h1>whisper-base and whisper-small on ivr-ru, cpu and cuda</h1>" in text
+    assert "<h1>whisper-base on ivr-ru, cpu</h1>" in page.render([small, small], [Path()] * 2, Path())
+
+
 def test_the_history_of_a_machine_is_of_the_page_of_one_run(small: dict[str, Any]) -> None:
     small["history"] = HISTORY
     assert page.values([small], [Path()], Path())["history"] == HISTORY

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -42,9 +43,8 @@ def render(runs: Sequence[Results], folders: Sequence[Path], out: Path) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    first = runs[0]
     return environment.get_template("report.html.j2").render(
-        title=f"{first['model']['name']} on {first['corpus']['name']}, {first['device']}",
+        title=title(runs),
         css=style(),
         detail_columns=details.DETAILS,
         limit_columns=details.ROOFLINE,
@@ -71,13 +71,31 @@ def _embedded(data: Mapping[str, Any]) -> str:
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
+def title(runs: Sequence[Results]) -> str:
+    """What a page is of: every model, corpus and device that its runs have, once."""
+    models, corpora, devices = (" and ".join(dict.fromkeys(names)) for names in zip(*map(_subject, runs), strict=True))
+    return f"{models} on {corpora}, {devices}"
+
+
 def labels(runs: Sequence[Results]) -> list[str]:
-    """What each run is called: its machine and when it began, with a number where that is not enough."""
-    names = [f"{run['machine'].get('gpu') or run['machine']['cpu']}, {run['started'][:16]}" for run in runs]
+    """What each run is called: its machine and when it began, with a number where that is not enough.
+
+    In front stands what the runs are not all of: the model, the corpus, the device.
+    """
+    differs = [len(set(names)) > 1 for names in zip(*map(_subject, runs), strict=True)]
+    machines = [run["machine"].get("gpu") or run["machine"]["cpu"] for run in runs]
+    names = [
+        ", ".join([*compress(_subject(run), differs), machine, run["started"][:16]])
+        for run, machine in zip(runs, machines, strict=True)
+    ]
     return [
         f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
         for place, name in enumerate(names)
     ]
+
+
+def _subject(run: Results) -> tuple[str, str, str]:
+    return run["model"]["name"], run["corpus"]["name"], run["device"]
 
 
 def _run(run: Results, label: str, several: bool) -> dict[str, Any]:
