@@ -15,6 +15,7 @@ import pytest
 
 from lxbench import results
 from lxbench.report import page
+from lxbench.report.__main__ import main
 from tests.suite import ROOT, copy_clips
 from tools.picture import CHROMIUM
 
@@ -171,6 +172,23 @@ def test_the_page_is_rebuilt_from_saved_runs_without_torch(small: dict[str, Any]
     assert done.stdout == f"written: {one / 'report.html'}\n", done.stderr
     assert done.returncode == 0
     assert "2026-11-24T22-09 (2)" in (one / "report.html").read_text("utf-8")
+
+
+def test_the_page_goes_where_it_is_wanted_or_the_place_is_refused(
+    small: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = saved(tmp_path / "a run", small)
+    assert main([str(run), "--out", str(tmp_path)]) == 0
+    assert main([str(run), "--out", str(tmp_path / "new" / "page.html")]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"written: {tmp_path / 'report.html'}",
+        f"written: {tmp_path / 'new' / 'page.html'}",
+    ]
+    place = run / "results.json" / "page.html"  # no folder
+    assert main([str(run), "--out", str(place)]) == 4
+    told = capsys.readouterr().err
+    assert f"ERROR: {place} cannot be written: " in told
+    assert f"next: nox -s report -- '{run}' --out /tmp/report.html" in told
 
 
 @pytest.mark.parametrize(

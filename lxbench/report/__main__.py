@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,22 +22,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say where it is; return the exit code: 4 for wrong usage."""
     parser = argparse.ArgumentParser(typed("nox -s report --"), description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a results.json, or the folder it is in")
-    parser.add_argument("--out", type=Path, help="the page to write (default: report.html beside the first run)")
+    parser.add_argument("--out", type=Path, help="a page, or a folder for it (default: report.html by the first run)")
     try:
         chosen = parser.parse_args(arguments)
     except SystemExit as ended:
         return 4 if ended.code else 0
     folders = [path if path.is_dir() else path.parent for path in chosen.runs]
-    out: Path = chosen.out or folders[0] / "report.html"
+    out: Path = chosen.out or folders[0]
+    out = out / "report.html" if out.is_dir() else out
     try:
         runs = [_load(path) for path in chosen.runs]
         _check_alike(runs, chosen.runs)
+        _write(out, page.render(runs, folders, out.parent), chosen.runs)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4
-    files.write(out, page.render(runs, folders, out.parent))
     print(f"written: {out}")
     return 0
+
+
+def _write(out: Path, text: str, runs: Sequence[Path]) -> None:
+    try:
+        files.write(out, text)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written: {type(error).__name__}: {error}",
+            expected="a file, or a folder for report.html, that you may write",
+            command=f"nox -s report -- {shlex.join(map(str, runs))} --out /tmp/report.html",
+        ) from None
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -61,7 +74,7 @@ def _check_alike(runs: Sequence[dict[str, Any]], paths: Sequence[Path]) -> None:
         return UsageError(
             f"{paths[0]} and {path} cannot stand side by side: {why}",
             expected="runs of the same recordings, scored by the same normaliser",
-            command=f"nox -s report -- {paths[0]}",
+            command=f"nox -s report -- {shlex.quote(str(paths[0]))}",
         )
 
     known: dict[str, str] = {}
