@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -166,13 +167,25 @@ def load(extra: str | None = None) -> Ladder:
         raise UsageError(
             f"--lx-variants {extra}: {type(error).__name__}: {error}",
             expected="a Python file, or a module, with VARIANTS = (Variant(...), ...), names not used before",
-            command=f"python {extra}" if extra.endswith(".py") else f"python -c 'import {extra}'",
+            command=_to_look_at(extra),
         ) from error
+
+
+def _is_module_name(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _to_look_at(extra: str) -> str:
+    if extra.endswith(".py"):
+        return shlex.join(["python", extra])
+    return shlex.join(["python", "-c", f"import {extra}"] if _is_module_name(extra) else ["ls", "-l", extra])
 
 
 def _rows_of(extra: str) -> tuple[Variant, ...]:
     path = Path(extra)
-    if path.suffix != ".py" and not path.exists():
+    if path.suffix != ".py" and not path.is_file():  # A package may lie here as a folder.
+        if not _is_module_name(extra):
+            raise ValueError("neither a Python file nor the name of a module")
         return tuple(importlib.import_module(extra).VARIANTS)
     spec = importlib.util.spec_from_file_location(f"lxbench_variants_{path.stem}", path)
     if spec is None or spec.loader is None:

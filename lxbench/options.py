@@ -69,7 +69,7 @@ def read(config: pytest.Config) -> settings.Settings:
     option = config.getoption
     timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
     extra = option("--lx-variants") or None
-    if extra is not None and Path(extra).exists():
+    if extra is not None and Path(extra).is_file():
         extra = str(Path(extra).resolve())
     return settings.Settings(
         device=settings.pick_device(option("--lx-device")),

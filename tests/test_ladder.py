@@ -74,6 +74,23 @@ def test_rows_of_a_module_come_after_ours(tmp_path: Path, monkeypatch: pytest.Mo
     assert "next: python -c 'import no_such_module'" in str(raised.value)
 
 
+def test_rows_of_a_package_that_lies_here_come_after_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rows_here").mkdir()
+    (tmp_path / "rows_here" / "__init__.py").write_text(
+        "from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('mine', CPU)]\n"
+    )
+    (tmp_path / "no_rows").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ladder.load("rows_here")[-1].name == "mine"
+    with pytest.raises(UsageError, match=r"--lx-variants no_rows: AttributeError: .* has no attribute 'VARIANTS'"):
+        ladder.load("no_rows")
+    for folder in ("./rows_here", "rows_here/"):
+        with pytest.raises(UsageError, match="neither a Python file nor the name of a module") as raised:
+            ladder.load(folder)
+        assert str(raised.value).endswith(f"next: ls -l {folder}")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -34,6 +34,7 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         ),
         (["--lx-results", "/dev/null/results"], "the results folder /dev/null/results cannot be written"),
         (["--lx-variants", "/no/such/rows.py"], "--lx-variants /no/such/rows.py: FileNotFoundError"),
+        (["--lx-variants", "tests"], "--lx-variants tests: AttributeError: module 'tests' has no attribute 'VARIANTS'"),
         (["--lx-columns", "sound=x"], "--lx-columns 'sound=x' does not say which column is what"),
         (["--lx-normalizer", "german"], "--lx-normalizer 'german' is not a normaliser"),
         (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
