@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -154,7 +155,7 @@ def read(path: Path) -> Baseline | None:
         raise BaselineError(
             f"baseline {path} cannot be read: {type(error).__name__}: {error}",
             expected="a file written by --lx-update",
-            command=f"git checkout -- {path}  # or record it again, with the same options: {again}",
+            command=f"git checkout -- {shlex.quote(str(path))}  # or record it again, with the same options: {again}",
         ) from None
     if kept not in (1, FORMAT):
         raise BaselineError(
@@ -166,7 +167,7 @@ def read(path: Path) -> Baseline | None:
         raise BaselineError(
             f"baseline {path} was edited by hand: its checksum does not match its content",
             expected="a file written by --lx-update and not touched since",
-            command=f"git checkout -- {path}  # or record it again, with the same options: {again}",
+            command=f"git checkout -- {shlex.quote(str(path))}  # or record it again, with the same options: {again}",
         )
     if kept == 1:  # One speed, of one machine.
         content["speed"] = [content["speed"]]

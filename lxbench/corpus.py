@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import random
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ def _told(entry: listing.Entry, fault: object) -> str:
 
 def _refuse(spec: str, path: Path, faults: Sequence[str], count: int, texts: bool, skip: bool) -> None:
     if not count:
-        raise CorpusError(f"corpus {spec} has no clips", expected=listing.EXPECTED, command=f"ls -l {path}")
+        command = f"ls -l {shlex.quote(str(path))}"
+        raise CorpusError(f"corpus {spec} has no clips", expected=listing.EXPECTED, command=command)
     if faults and not skip:
         raise CorpusError(
             f"{len(faults)} of {count} clips of corpus {spec} cannot be used:\n    " + "\n    ".join(faults),

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequenc
             raise CorpusError(
                 f"{place} has no column for the {role}: it has {', '.join(columns) or 'none'}",
                 expected=f"a column called {' or '.join(wanted)}",
-                command=f"nox -s bench-cpu -- --lx-columns {role}={other}  # with the same options",
+                command=f"nox -s bench-cpu -- --lx-columns {shlex.quote(f'{role}={other}')}  # with the same options",
             )
     return found
 
@@ -230,10 +231,11 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
     except UnicodeDecodeError as error:
+        quoted = shlex.quote(str(path))
         raise CorpusError(
             f"{path} is not UTF-8: {error}",
             expected="a listing in UTF-8",
-            command=f"iconv -f cp1251 -t utf-8 {path} > utf8 && mv utf8 {path}",
+            command=f"iconv -f cp1251 -t utf-8 {quoted} > utf8 && mv utf8 {quoted}",
         ) from None
 
 
@@ -288,7 +290,7 @@ def _of_split(loaded: Any, spec: str, split: str) -> Any:
     raise CorpusError(
         f"corpus {base} has no split {split!r}" if split else f"corpus {base} has {len(names)} splits",
         expected=f"one of {', '.join(f'{base}:{name}' for name in names)}" if names else f"{base} without a split",
-        command=f"nox -s bench-cpu -- --lx-corpus {base}{f':{names[-1]}' if names else ''}",
+        command=f"nox -s bench-cpu -- --lx-corpus {shlex.quote(f'{base}:{names[-1]}' if names else base)}",
     )
 
 

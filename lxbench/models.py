@@ -141,7 +141,7 @@ def save(loaded: Loaded, folder: Path) -> None:
         FileExistsError: it exists.
     """
     if folder.exists():
-        raise FileExistsError(f"{folder} exists; next: rm -r {folder}")
+        raise FileExistsError(f"{folder} exists; next: rm -r {shlex.quote(str(folder))}")
     extractor = {**loaded.feature_extractor.to_dict(), "chunk_length": window(loaded.model) // SAMPLE_RATE}
     generation = loaded.model.generation_config
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -169,14 +169,14 @@ def _download(repo: str, revision: str) -> Path:
         raise ModelError(
             f"model {named} could not be had from the hub: {type(error).__name__}: {error}",
             expected="a folder with config.json, or a hub id that this machine can reach or has cached",
-            command=f"hf download {repo}" + (f" --revision {revision}" if revision else ""),
+            command=f"hf download {repo}" + (f" --revision {shlex.quote(revision)}" if revision else ""),
         ) from error
 
 
 def _check_folder(folder: Path, spec: str) -> str:
     """Refuse what cannot be loaded, before any long work; return the fingerprint."""
 
-    def refused(why: str, expected: str = _EXPECTED, command: str = f"ls -l {folder}") -> ModelError:
+    def refused(why: str, expected: str = _EXPECTED, command: str = f"ls -l {shlex.quote(str(folder))}") -> ModelError:
         return ModelError(f"model {spec}{why}", expected=expected, command=command)
 
     config = folder / "config.json"
@@ -204,8 +204,9 @@ def _check_folder(folder: Path, spec: str) -> str:
         raise refused(
             f": no {' and no '.join(lacking)} in {folder}",
             expected="the tokenizer and the feature extractor beside the weights",
-            command='python -c "from transformers import WhisperProcessor as P; '
-            f"P.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"  # of the model it was made from",
+            command='python -c "import sys; from transformers import WhisperProcessor as P; '
+            "P.from_pretrained('openai/whisper-base').save_pretrained(sys.argv[1])\" "
+            f"{shlex.quote(str(folder))}  # of the model it was made from",
         )
     extra = [config, folder / "generation_config.json"]
     return kept.sha256(*weights, *(file for file in extra if file.exists()))
@@ -234,5 +235,5 @@ def _check_safetensors(file: Path) -> None:
         raise ModelError(
             f"weights file {file} is damaged ({file.stat().st_size} bytes): {error}",
             expected="a complete safetensors file",
-            command=f"ls -l {file}  # then copy or download it again",
+            command=f"ls -l {shlex.quote(str(file))}  # then copy or download it again",
         ) from None

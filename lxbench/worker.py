@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import signal
 import sys
 import time
@@ -228,7 +229,7 @@ class Worker:
         self._crashed = CrashError(
             f"{reason}{last}",
             expected="a worker that answers",
-            command=f"less {self.job.log}",
+            command=f"less {shlex.quote(str(self.job.log))}",
         )
         return self._crashed
 

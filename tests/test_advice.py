@@ -39,6 +39,12 @@ def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], comma
     assert advice.next_command(found, SETTINGS, updated) == command
 
 
+def test_the_log_of_a_row_is_shown_wherever_it_is() -> None:
+    settings = replace(SETTINGS, results=Path("my results"))
+    command = advice.next_command(results(row("x", "CRASHED")), settings, [])
+    assert command == "less 'my results/latest/logs/x-cpu.log'"
+
+
 def test_the_next_command_repeats_the_options_of_the_run() -> None:
     settings = Settings("cuda", "my model", "golos", "ru", 8, Path("baselines"), frozenset(), Path("results"))
     red = {**row("bf16", "NEW"), "id": "bf16-cuda"}

@@ -50,7 +50,7 @@ def test_the_file_is_readable_and_has_one_line_per_clip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("old", ["раз, два", '"tokens": 7', '"word_edits": 1', '"wer": 0.333333'])
 def test_an_edit_by_hand_is_seen(tmp_path: Path, old: str) -> None:
-    path = tmp_path / "cpu" / "bf16.json"
+    path = tmp_path / "my baselines" / "cpu" / "bf16.json"
     baselines.write(path, baseline())
     text = path.read_text("utf-8")
     assert old in text
@@ -58,15 +58,18 @@ def test_an_edit_by_hand_is_seen(tmp_path: Path, old: str) -> None:
     with pytest.raises(BaselineError, match=r"bf16\.json was edited by hand: its checksum does not match") as raised:
         baselines.read(path)
     assert "nox -s baselines -- -k '[bf16-cpu]'" in str(raised.value)
+    assert f"git checkout -- '{path}'  #" in str(raised.value)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "\x00"])
 def test_a_damaged_file_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "bf16.json"
-    path.write_text(text)
-    with pytest.raises(BaselineError, match=r"bf16\.json cannot be read") as raised:
-        baselines.read(path)
-    assert f"git checkout -- {path}" in str(raised.value)
+    for folder, quote in (("baselines", ""), ("my baselines", "'")):
+        path = tmp_path / folder / "bf16.json"
+        path.parent.mkdir()
+        path.write_text(text)
+        with pytest.raises(BaselineError, match=r"bf16\.json cannot be read") as raised:
+            baselines.read(path)
+        assert f"git checkout -- {quote}{path}{quote}  #" in str(raised.value)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

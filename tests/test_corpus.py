@@ -228,6 +228,20 @@ def test_a_listing_in_another_encoding_is_refused_and_a_mark_is_not(small_corpus
         corpus.load(str(small_corpus), CORPORA)
 
 
+def test_commands_take_a_path_with_spaces(small_corpus: Path) -> None:
+    folder = small_corpus.rename(small_corpus.with_name("my calls"))
+    listing = folder / "metadata.jsonl"
+    for content, command in (
+        (b"\n", f"ls -l '{folder}'"),
+        ("Привет".encode("cp1251"), f"iconv -f cp1251 -t utf-8 '{listing}' > utf8 && mv utf8 '{listing}'"),
+        (b'{"my file": "x.flac"}', "nox -s bench-cpu -- --lx-columns 'audio=my file'  # with the same options"),
+    ):
+        listing.write_bytes(content)
+        with pytest.raises(CorpusError) as raised:
+            corpus.load(str(folder), CORPORA)
+        assert raised.value.command == command
+
+
 @pytest.mark.parametrize(("text", "language"), [("…!", "ru"), ("Uh.", "en"), ("[noise]", "en")])
 def test_a_reference_without_words_is_a_bad_clip(small_corpus: Path, text: str, language: str) -> None:
     listing = small_corpus / "metadata.jsonl"

@@ -209,11 +209,11 @@ ALL_STEPS = (
 def test_a_cut_model_is_saved_and_loaded_again(fresh: Loaded, audio: NDArray[np.float32], tmp_path: Path) -> None:
     for step in SOME_STEPS:
         fresh.model = step(fresh.model)
-    folder = tmp_path / "cut"
+    folder = tmp_path / "my cut"
     models.save(fresh, folder)
-    with pytest.raises(FileExistsError, match="cut exists; next: rm -r"):
+    with pytest.raises(FileExistsError, match=r"cut exists; next: rm -r '.*/my cut'$"):
         models.save(fresh, folder)
-    assert [path.name for path in tmp_path.iterdir()] == ["cut"]
+    assert [path.name for path in tmp_path.iterdir()] == ["my cut"]
     models.resolve(str(folder))
     again = models.load(folder, "cpu")
     assert isinstance(again.model, pruned.PrunedWhisper)

@@ -101,9 +101,10 @@ def test_rows_of_a_package_that_lies_here_come_after_ours(tmp_path: Path, monkey
     ],
 )
 def test_a_bad_file_of_rows_is_refused(tmp_path: Path, text: str | None, message: str) -> None:
-    file = tmp_path / "mine.py"
+    file = tmp_path / "my rows.py"
     if text is not None:
         file.write_text(text)
     with pytest.raises(UsageError, match=message) as raised:
         ladder.load(str(file))
     assert f"--lx-variants {file}" in str(raised.value)
+    assert raised.value.command == f"python '{file}'"

@@ -184,8 +184,9 @@ def test_a_folder_saved_by_transformers_says_the_same(loaded: Loaded, tmp_path: 
 def test_truncated_weights_are_refused(folder: Path) -> None:
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(ModelError, match=r"model\.safetensors is damaged \(\d+ bytes\)"):
+    with pytest.raises(ModelError, match=r"model\.safetensors is damaged \(\d+ bytes\)") as raised:
         models.resolve(str(folder))
+    assert raised.value.command == f"ls -l '{weights}'  # then copy or download it again"
 
 
 @pytest.mark.parametrize(
@@ -199,8 +200,9 @@ def test_truncated_weights_are_refused(folder: Path) -> None:
 )
 def test_another_kind_of_model_is_refused(folder: Path, config: str, message: str) -> None:
     (folder / "config.json").write_text(config)
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(ModelError, match=message) as raised:
         models.resolve(str(folder))
+    assert raised.value.command == f"ls -l '{folder}'"
 
 
 def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
@@ -230,7 +232,8 @@ def test_a_folder_without_model_or_weights_is_refused(tmp_path: Path) -> None:
         (
             {},
             ModelError,
-            r"does not list the model's languages and their tokens .*GenerationConfig.*of the model it was made from$",
+            r"does not list the model's languages and their tokens .*GenerationConfig.*"
+            r"sys.argv\[1\]\)\" '.*/My Model'  # of the model it was made from$",
         ),
     ],
 )
@@ -320,7 +323,7 @@ def test_a_model_without_what_belongs_to_it_is_refused(folder: Path, name: str, 
     (folder / name).unlink()
     with pytest.raises(ModelError, match=message) as raised:
         models.resolve(str(folder))
-    assert f"save_pretrained('{folder}')" in str(raised.value)
+    assert f"save_pretrained(sys.argv[1])\" '{folder}'  # of the model" in str(raised.value)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -206,7 +206,7 @@ def test_what_is_not_a_run_is_refused(tmp_path: Path, small: dict[str, Any], con
 
 
 def test_runs_that_mean_other_things_do_not_stand_side_by_side(tmp_path: Path, small: dict[str, Any]) -> None:
-    one = saved(tmp_path / "one", small)
+    one = saved(tmp_path / "one of two", small)
     clips = [{**each, "fingerprint": "other"} for each in small["corpus"]["clips"]]
     other = saved(tmp_path / "other", {**small, "corpus": {**small["corpus"], "clips": clips}})
     raw = saved(tmp_path / "raw", {**small, "normalizer": "none/1"})
@@ -216,6 +216,7 @@ def test_runs_that_mean_other_things_do_not_stand_side_by_side(tmp_path: Path, s
     ):
         done = rebuild(one, folder)
         assert f"{one} and {folder} cannot stand side by side: {message}" in done.stderr
+        assert f"next: nox -s report -- '{one}'\n" in done.stderr
         assert done.returncode == 4
     assert not (one / "report.html").exists()
 

@@ -209,10 +209,11 @@ def test_two_that_start_at_once_build_one_after_the_other(tmp_path: Path) -> Non
 
 
 def test_what_a_worker_died_of_before_it_was_to_build_is_told(tmp_path: Path) -> None:
-    worker = start(tmp_path, "no such row")
+    worker = start(tmp_path / "my runs", "no such row")
     time.sleep(2)
-    with pytest.raises(CrashError, match=r"raised while building: .*no such row"):
+    with pytest.raises(CrashError, match=r"raised while building: .*no such row") as raised:
         worker.ready(lambda _: None)
+    assert raised.value.command == f"less '{worker.job.log}'"
 
 
 def test_a_later_process_of_a_variant_does_not_look_again(tmp_path: Path) -> None:

@@ -123,8 +123,9 @@ def languages(folder: Path) -> list[str]:
         raise ModelError(
             f"{folder / _GENERATION} does not list the model's languages and their tokens (lang_to_id)",
             expected="the generation config of the model it was made from",
-            command='python -c "from transformers import GenerationConfig as C; '
-            f"C.from_pretrained('openai/whisper-base').save_pretrained('{folder}')\"  # of the model it was made from",
+            command='python -c "import sys; from transformers import GenerationConfig as C; '
+            "C.from_pretrained('openai/whisper-base').save_pretrained(sys.argv[1])\" "
+            f"{shlex.quote(str(folder))}  # of the model it was made from",
         )
     return sorted(name.strip("<|>") for name in known)
 

@@ -41,7 +41,7 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         return f"git add -N --no-all {place} && git diff {place}"
     rows = {row["id"]: Word(row["verdict"]) for row in results["rows"] if row["verdict"]}
     if crashed := [id for id, word in rows.items() if word is Word.CRASHED]:
-        return f"less {settings.results / 'latest' / 'logs' / crashed[0]}.log"
+        return f"less {shlex.quote(str(settings.results / 'latest' / 'logs' / f'{crashed[0]}.log'))}"
     if results["orphans"]:
         return _baselines(settings, "prune", ["test_no_orphans"])
     moved: dict[Word, list[str]] = {}
