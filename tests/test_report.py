@@ -243,6 +243,13 @@ def test_markdown_has_the_table_and_escapes_what_people_said() -> None:
     assert "REF: раз ДВА" in text
 
 
+def test_markdown_mentions_nobody_and_shows_every_sign() -> None:
+    red = row("bf16", "REGRESSED")
+    red["verdicts"]["accuracy"]["text"] = "use @torch.jit.script ~~not~~ &lt;this&gt;"
+    text = markdown.summary(results(red))
+    assert "accuracy: use @\u200btorch.jit.script \\~\\~not\\~\\~ \\&lt;this\\&gt;" in text
+
+
 def test_rates_of_a_part_of_the_clips_are_not_exported() -> None:
     """A row may hear a part in one run and all in the next: their rates are not of the same thing."""
     found = results(row("bf16", "PASS"), row("bnb-int8", "PASS", shortened=True))

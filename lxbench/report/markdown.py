@@ -99,7 +99,8 @@ def _row(cells: Iterable[str]) -> str:
 
 
 def _escape(text: str) -> str:
-    """A transcript or a path must not become markup."""
-    for character in "\\`*_|<>[]":
+    """A transcript or a path must not become markup, nor a decorator the mention of an account."""
+    for character in "\\`*_|<>[]~&":
         text = text.replace(character, f"\\{character}")
-    return " ".join(text.split())
+    # GitHub finds mentions after Markdown is read: a backslash is gone by then, a space without width is not.
+    return " ".join(text.replace("@", "@\u200b").split())
