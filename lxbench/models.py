@@ -10,7 +10,9 @@ import json
 import re
 import shlex
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +164,12 @@ def _download(repo: str, revision: str) -> Path:
     """The folder of a repository in the hub's cache; what is there already is not asked for again."""
     from huggingface_hub import snapshot_download
 
+    find = partial(snapshot_download, repo, revision=revision or None, allow_patterns=_WANTED)
     try:
-        return Path(snapshot_download(repo, revision=revision or None, allow_patterns=_WANTED))
+        return Path(find())
     except Exception as error:
+        with suppress(Exception):  # Without a network huggingface_hub 1 asks for the list of a commit that it has.
+            return Path(find(local_files_only=True))
         named = f"{repo} at {revision}" if revision else repo
         raise ModelError(
             f"model {named} could not be had from the hub: {type(error).__name__}: {error}",

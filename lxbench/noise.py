@@ -23,6 +23,7 @@ _KNOWN = re.compile(
             r"TensorFloat32 tensor cores .* available but not enabled",  # fp32 is float32 here, see serve
             r"The PyTorch API of SparseSemiStructuredTensor is in prototype stage",
             r"`torch\.jit\.script(_method)?` is deprecated",  # torch, of its own modules
+            r"Profiler clears events at the end of each cycle",  # torch 2.11 of every profile, be it of one cycle
         )
     )
 )

@@ -22,6 +22,7 @@ def record(message: str, *args: object) -> logging.LogRecord:
         "Warning: Detected no triton, on systems without Triton certain kernels will not work",
         "<enum 'Kernel'> is an Enum subclass and is now natively supported by torch.compile as an opaque value type.",
         "Passing `generation_config` together with generation-related arguments=({'x'}) is deprecated",
+        "UserWarning: Warning: Profiler clears events at the end of each cycle.Only events from the",
     ],
 )
 def test_noise_is_not_heard(noise: str) -> None:

@@ -280,10 +280,16 @@ def test_a_quantized_model_is_compiled_as_any_other(step: Any) -> None:
 
     model: Any = torch.nn.ModuleDict({"model": torch.nn.Linear(64, 64)})
     model.device = torch.device("cpu")
-    before = inductor.save_config_portable()
+
+    def settings() -> dict[str, str]:
+        """Without addresses: torch 2.11 copies some of them each time."""
+        found = inductor.save_config_portable().items()
+        return {name: re.sub(" at 0x[0-9a-f]+", "", repr(value)) for name, value in found}
+
+    before = settings()
     step(model)
     assert type(model.model.weight) is not torch.nn.Parameter
-    assert inductor.save_config_portable() == before
+    assert settings() == before
 
 
 def test_kernels_are_named_with_their_type() -> None:
