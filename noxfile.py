@@ -50,7 +50,7 @@ def run(session: nox.Session, module: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run lxbench's own tests: real model, a few clips, no network."""
-    install(session, "embedded,engines,kernels")
+    install(session, "embedded,engines,kernels,lint")  # lint brings nox, whose sessions are tested.
     session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 
