@@ -5,10 +5,7 @@ An entry that cannot be used is no reason to stop: it is listed with its fault, 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import json
 import re
 import shlex
 from collections import Counter
@@ -20,7 +17,7 @@ from typing import Any
 
 import platformdirs
 
-from lxbench import files
+from lxbench import files, lines
 from lxbench.errors import CorpusError
 
 Columns = Mapping[str, str]
@@ -133,10 +130,10 @@ def _names(role: str, chosen: Columns) -> tuple[str, ...]:
 
 
 def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Iterator[Entry]:
-    lines = list((_json_lines if listing.suffix in (".jsonl", ".json") else _csv_lines)(listing))
-    there = dict.fromkeys(name for _, row in lines if isinstance(row, dict) for name in row if name)
+    read = list(lines.read(listing))
+    there = dict.fromkeys(name for _, row in read if isinstance(row, dict) for name in row if name)
     audio = named(list(there), columns, str(listing), required)["audio"] if there else ""
-    told = [(line, row if isinstance(row, str) else _fault(row, audio) or row) for line, row in lines]
+    told = [(line, row if isinstance(row, str) else _fault(row, audio) or row) for line, row in read]
     ids = iter(_ids([row for _, row in told if not isinstance(row, str)], audio, columns))
     for line, row in told:
         where = f"{listing.name}:{line}"
@@ -186,57 +183,6 @@ def _shared(ids: Sequence[str], files: Sequence[str]) -> set[str]:
     """Those ids that several files have."""
     of = Counter(id for id, _ in set(zip(ids, files, strict=True)))
     return {id for id, count in of.items() if count > 1}
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        if line.strip():
-            try:
-                row = json.loads(line)
-                yield number, row if isinstance(row, dict) else "not a JSON object"
-            except ValueError as error:
-                yield number, f"not JSON: {error}"
-
-
-def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    tabs = path.suffix == ".tsv"  # Common Voice's are not quoted: a lone quote is a part of what is said.
-    form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
-    reader = csv.reader(io.StringIO(_text(path), newline=""), **form)
-    names: list[str] = []
-    began = 1
-    try:
-        for cells in reader:
-            bare = list(map(_unquoted, cells)) if tabs else cells
-            if names and bare:
-                yield began, _misread(names, bare, reader.line_num) or dict(zip(names, bare, strict=True))
-            names, began = names or bare, reader.line_num + 1
-    except csv.Error as error:
-        yield reader.line_num, f"not CSV from here on: {error}"
-
-
-def _unquoted(cell: str) -> str:
-    """A cell without the quotes around it, where all within are doubled, as some programs write them."""
-    quoted = re.fullmatch(r'"((?:[^"]|"")*)"', cell)
-    return quoted[1].replace('""', '"') if quoted else cell
-
-
-def _misread(names: Sequence[str], cells: Sequence[str], last: int) -> str:
-    """Why a row, which ends in a line, is not one recording; empty if it is."""
-    if any("\n" in cell or "\r" in cell for cell in cells):
-        return f"a cell that is several lines long, the row ends in line {last}: is a quote not closed?"
-    return "" if len(cells) == len(names) else f"cells: {len(cells)}, columns: {len(names)}"
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
-    except UnicodeDecodeError as error:
-        quoted = shlex.quote(str(path))
-        raise CorpusError(
-            f"{path} is not UTF-8: {error}",
-            expected="a listing in UTF-8",
-            command=f"iconv -f cp1251 -t utf-8 {quoted} > utf8 && mv utf8 {quoted}",
-        ) from None
 
 
 # --- data sets of rows -------------------------------------------------------------------------------------

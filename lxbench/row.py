@@ -126,8 +126,8 @@ class Row:
 
     @property
     def against_baseline(self) -> Word:
-        """The same without what no baseline holds: seconds are compared with another run, what is usable with fp32."""
-        return verdict.worst(said for what, said in self.verdicts.items() if what not in ("seconds", "usable"))
+        """The same without what no baseline holds."""
+        return verdict.worst(said for what, said in self.verdicts.items() if what not in verdict.OF_NO_BASELINE)
 
     @property
     def complete(self) -> bool:

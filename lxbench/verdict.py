@@ -32,6 +32,8 @@ class Word(StrEnum):
         return self in _RED
 
 
+# Verdicts that no baseline holds: seconds are compared with another run, what should be unusable with fp32.
+OF_NO_BASELINE = ("seconds", "usable")
 _RED = {Word.CRASHED, Word.ORPHAN, Word.STALE, Word.NEW, Word.REGRESSED}
 
 

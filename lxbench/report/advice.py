@@ -11,7 +11,7 @@ from lxbench.commands import typed
 from lxbench.corpus import EMBEDDED
 from lxbench.settings import Settings, repeated
 from lxbench.variants import VARIANTS
-from lxbench.verdict import Word
+from lxbench.verdict import OF_NO_BASELINE, Word
 
 # Which update accepts a verdict; what is not listed cannot be accepted.
 _ACCEPTS = {
@@ -61,8 +61,8 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:
-    """The verdict of a row without what no baseline holds: its seconds, and whether it should be unusable."""
-    words = [Word(said["word"]) for what, said in row["verdicts"].items() if what not in ("seconds", "usable")]
+    """The verdict of a row without what no baseline holds."""
+    words = [Word(said["word"]) for what, said in row["verdicts"].items() if what not in OF_NO_BASELINE]
     return min(words, key=list(Word).index, default=Word.PASS)
 
 
