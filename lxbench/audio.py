@@ -38,7 +38,7 @@ def mono(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def resample(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
-    """Mono samples at 16 kHz: the mean of the channels, through the polyphase filter of scipy.
+    """Mono samples at 16 kHz: the mean of the channels, through soxr's filter of high quality.
 
     Args:
         audio: shape (samples,) or (samples, channels).
@@ -47,10 +47,9 @@ def resample(audio: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     heard = mono(audio)
     if rate == SAMPLE_RATE:
         return heard
-    from scipy.signal import resample_poly
+    import soxr
 
-    common = int(np.gcd(rate, SAMPLE_RATE))
-    return np.asarray(resample_poly(heard, SAMPLE_RATE // common, rate // common), dtype=np.float32)
+    return np.asarray(soxr.resample(heard, rate, SAMPLE_RATE), dtype=np.float32)
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:

@@ -43,6 +43,20 @@ def fits(step: Step, **only: Any) -> Step:
     return step
 
 
+def imports(*modules: str) -> Callable[[Step], Step]:
+    """Mark a step by what it alone needs and what takes long to import: workers are born with it, where they can be.
+
+    Args:
+        modules: their full names.
+    """
+
+    def marked(step: Step) -> Step:
+        step.imports = modules  # type: ignore[attr-defined]
+        return step
+
+    return marked
+
+
 @dataclass(frozen=True)
 class Variant:
     """A row of the ladder.
@@ -79,6 +93,11 @@ class Variant:
     tolerance: Tolerance = field(default_factory=Tolerance)
     build_limit_s: float = 600.0
     clip_limit_s: float = 120.0
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """Modules that its steps say they need, see ``imports``."""
+        return tuple(name for step in self.steps for name in getattr(step, "imports", ()))
 
     def same_work(self, other: Variant) -> bool:
         """Whether another row builds the same from the same step functions and hears the same clips."""

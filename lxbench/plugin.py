@@ -167,7 +167,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         source = models.resolve(chosen.model, chosen.revision)
         models.check_language(source, chosen.language)
         models.check_batch(source, chosen.batch)
-        worker.start_server(chosen.device, source.folder)  # It imports what workers need meanwhile.
+        imports = [name for id in _row_ids(benches) for name in _rows(config)[id].imports]
+        worker.start_server(chosen.device, source.folder, imports)  # It imports what workers need meanwhile.
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)
@@ -205,14 +206,18 @@ def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Cor
     return clips, observed
 
 
+def _row_ids(benches: list[pytest.Item]) -> list[str]:
+    return list(dict.fromkeys(filter(None, map(_row_of, benches))))
+
+
+def _row_of(item: pytest.Item) -> str:
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(params.get("row") or params.get("measured", ""))
+
+
 def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> tuple[list[str], list[str]]:
     """Take the rows out of a run that have no place in it; return the ids of the others, and of those."""
-
-    def row_of(item: pytest.Item) -> str:
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        return str(params.get("row") or params.get("measured", ""))
-
-    ids = list(dict.fromkeys(filter(None, map(row_of, benches))))
+    ids = _row_ids(benches)
     kept, out = [id for id in ids if id not in unfit], [id for id in ids if id in unfit]
     if out and not kept:
         raise UsageError(
@@ -220,7 +225,7 @@ def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[st
             expected="other rows, or a model and a corpus that they fit",
             command="nox -s bench-cpu",
         )
-    session.items[:] = [item for item in session.items if row_of(item) not in unfit]
+    session.items[:] = [item for item in session.items if _row_of(item) not in unfit]
     return kept, out
 
 
@@ -375,6 +380,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         with suppress(OSError):  # Of a run that was refused, or that nothing is left of.
             config.stash[FOLDER].rmdir()
     return (yield)
+
+
+def pytest_unconfigure() -> None:
+    worker.stop_server()
 
 
 def _describe(config: pytest.Config, run: Run) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -20,17 +20,9 @@ from typing import Any
 
 from lxbench import kept, noise
 from lxbench.serve import NEEDED
-from lxbench.worker import MODEL_FOLDER
-
-# What nearly all rows use. Engines start threads of their own and are left to their rows.
-_COMPILER = ("torch._inductor.compile_fx", "torch.utils.cpp_extension")
-_REST = (
-    *NEEDED,
-    "torch.ao.quantization",
-    "torchao.quantization.pt2e.quantize_pt2e",
-    "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer",
-    "lxbench.variants",
-)
+from lxbench.steps.compile import COMPILER
+from lxbench.variants import VARIANTS
+from lxbench.worker import IMPORTS, MODEL_FOLDER
 
 gc.disable()  # Nothing that is imported is garbage: to look for it takes half a second.
 # Workers of a GPU are spawned. torchao looks what a GPU can do, which begins CUDA, and CUDA does not survive a fork.
@@ -41,6 +33,13 @@ _nowhere = os.open(os.devnull, os.O_WRONLY)
 for _stream in (1, 2):
     os.dup2(_nowhere, _stream)  # A worker has its log instead.
 os.close(_nowhere)
+
+
+def _asked() -> tuple[str, ...]:
+    """What the run's rows import beside what all do. Engines start threads of their own and are left to their rows."""
+    if (told := os.environ.get(IMPORTS)) is not None:
+        return tuple(told.split())
+    return tuple(dict.fromkeys(name for variant in VARIANTS for name in variant.imports))
 
 
 def _import(names: Sequence[str]) -> None:
@@ -105,19 +104,24 @@ def _ask_the_system() -> None:
         codecache.torch_key()
 
 
+def _attempt(*parts: Callable[[], None]) -> None:
+    """Do each; what goes wrong is left to a worker, which does it again and says so."""
+    for part in parts:
+        with suppress(Exception):
+            part()
+
+
 def _prepare() -> None:
-    """Do all of it; what goes wrong is left to a worker, which does it again and says so."""
-    with suppress(Exception), ThreadPoolExecutor(1) as pool:
-        _import(_COMPILER)
-        for part in (_keep_for_every_environment, _ask_the_system):
-            pool.submit(part)  # Half of their time they wait for other programs.
-        for part in (partial(_import, _REST), _load_once, _read_tokenizer):
-            with suppress(Exception):
-                part()
+    asked = _asked()
+    _attempt(partial(_import, asked), _keep_for_every_environment)
+    with ThreadPoolExecutor(1) as pool:
+        if COMPILER in asked:
+            pool.submit(_ask_the_system)  # Half of its time it waits for other programs.
+        _attempt(partial(_import, NEEDED), _load_once, _read_tokenizer)
 
 
 _prepare()
 # A worker that looks for garbage has its own to look through, not what it was born with: an eighth of a second each.
-gc.enable()
-gc.collect()
+# The little of it that is garbage stays: to find it would take longer than all else here but the imports.
 gc.freeze()
+gc.enable()

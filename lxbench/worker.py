@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -49,6 +49,8 @@ _ENVIRONMENT = {
 _PRELOADED = "lxbench.preload"
 # By what it is told the folder of the run's model.
 MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
+# And what the run's rows import; unset, what those of the whole ladder do.
+IMPORTS = "LXBENCH_IMPORTS"
 
 
 class CrashError(LxbenchError):
@@ -234,17 +236,32 @@ class Worker:
         return self._crashed
 
 
-def start_server(device: str, model: Path) -> None:
+def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> None:
     """Have the server that workers are forked from import and read what they need, where there is one; not waited for.
 
     Args:
         device: ``cpu`` or ``cuda``.
         model: the folder of the run's model.
+        imports: modules that the run's rows need, see ``Variant.imports``: without them the server is there sooner.
+            ``None`` for those of the whole ladder.
     """
     if _forks(device):
-        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model)}):
+        asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
+        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), **asked}):
             multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
             forkserver.ensure_running()
+
+
+def stop_server() -> None:
+    """End the server, once no worker is needed any more.
+
+    It would end by itself, but not before all is imported: of a run that was refused it went on for seconds.
+    """
+    server: Any = forkserver._forkserver
+    if server._forkserver_pid is not None:
+        with suppress(ProcessLookupError):
+            os.kill(server._forkserver_pid, signal.SIGKILL)
+        server._stop()
 
 
 def _start(job: Job) -> tuple[BaseProcess, Connection]:

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from lxbench import corpus, score
-from lxbench.audio import read_audio
+from lxbench.audio import read_audio, resample
 from lxbench.errors import CorpusError
 from tests.suite import CORPORA
 
@@ -367,6 +367,18 @@ def test_other_rates_and_channels_are_resampled_and_said_once(small_corpus: Path
         inner = slice(400, -400)  # A filter needs something on both sides.
         assert heard[row["file_name"]].shape == wanted.shape
         assert heard[row["file_name"]][inner] == pytest.approx(share * wanted[inner], abs=2e-3)
+
+
+@pytest.mark.parametrize("rate", [22_050, 44_100, 48_000])
+def test_what_is_too_high_for_16_khz_does_not_come_back_as_something_lower(rate: int) -> None:
+    tone = np.sin(2 * np.pi * 9_000 * np.arange(rate) / rate).astype(np.float32)
+    assert np.abs(resample(tone, rate)[2_000:-2_000]).max() < 1e-5, "an alias of 7 kHz: an s where none was said"
+
+
+def test_what_a_telephone_lets_through_is_as_loud_at_16_khz() -> None:
+    tone = np.sin(2 * np.pi * 3_500 * np.arange(8_000) / 8_000).astype(np.float32)
+    heard = resample(tone, 8_000)[2_000:-2_000]
+    assert float(heard.std()) == pytest.approx(float(tone.std()), rel=1e-3)
 
 
 @pytest.mark.parametrize(("suffix", "subtype"), [("wav", "PCM_16"), ("ogg", "VORBIS"), ("opus", "OPUS"), ("mp3", None)])

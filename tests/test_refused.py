@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,18 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
 )
 def test_wrong_usage(bench: Bench, arguments: list[str], message: str) -> None:
     refused(bench(*arguments), message)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is imported beforehand")
+def test_a_refused_run_leaves_nothing_that_goes_on(bench: Bench, tmp_path: Path) -> None:
+    done = bench("--lx-corpus", "/no/such/corpus", LXBENCH_TEST_MARK=str(tmp_path))
+    assert done.returncode == 4
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # It has just ended, or is another's.
+            if str(tmp_path).encode() in (process / "environ").read_bytes():
+                left.append((process / "cmdline").read_text().replace("\0", " "))
+    assert not [command for command in left if "forkserver" in command], "it would import torch for seconds"
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a GPU")

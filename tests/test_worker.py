@@ -21,7 +21,7 @@ import lxbench.worker
 from lxbench import build, corpus, disturbance, embedded, serve
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
-from tests.suite import CORPORA
+from tests.suite import CORPORA, ROOT, Bench
 
 
 def job(folder: Path, variant: str) -> Job:
@@ -266,6 +266,9 @@ from lxbench.steps.precision import cast
 
 
 def told(model):
+    import sys
+
+    print("compiler in memory:", "torch._inductor.compile_fx" in sys.modules)
     from torch._inductor import cpu_vec_isa
 
     from lxbench.families import whisper
@@ -289,6 +292,7 @@ def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: 
         (cache / "something").touch()
     log = what_it_says(tmp_path, _ASKS, {"TORCHINDUCTOR_CACHE_DIR": str(cache)})
     assert "tokenizers read: 1 in use: 1" in log
+    assert "compiler in memory: True" in log
     assert f"instruction sets known: {int(compiled)}" in log
 
 
@@ -298,8 +302,11 @@ from lxbench.steps.precision import cast
 
 
 def compiles(model):
+    import sys
+
     import torch
 
+    print("compiler in memory:", "torch._inductor.compile_fx" in sys.modules)
     print("torch is in", torch.__file__, "sums to", torch.compile(lambda a: (a + 1).sum())(torch.zeros(999)).item())
     return cast("bfloat16")(model)
 
@@ -314,7 +321,8 @@ def test_what_was_compiled_in_one_environment_is_found_from_another(tmp_path: Pa
 
     cache = tmp_path / "cache"
     places = {"XDG_CACHE_HOME": cache, "TORCHINDUCTOR_CACHE_DIR": cache / "inductor", "TMPDIR": tmp_path / "tmp"}
-    environ = {name: str(place) for name, place in places.items()}
+    # As in a run none of whose rows says that it compiles: somebody's own may do so all the same.
+    environ = {**{name: str(place) for name, place in places.items()}, "LXBENCH_IMPORTS": ""}
     (tmp_path / "tmp").mkdir()
     compiled = []
     for name in ("one", "other"):
@@ -322,10 +330,28 @@ def test_what_was_compiled_in_one_environment_is_found_from_another(tmp_path: Pa
         (tmp_path / name / "torch").symlink_to(Path(torch.__file__).parent)
         log = what_it_says(tmp_path, _COMPILES, {**environ, "PYTHONPATH": str(tmp_path / name)})
         assert f"torch is in {tmp_path / name}/torch/__init__.py sums to 999.0" in log
+        assert "compiler in memory: False" in log
         compiled.append({path for end in ("so", "gch") for path in cache.rglob(f"*.{end}")})
     assert {path.suffix for path in compiled[0]} == {".so", ".gch"}
     assert compiled[1] == compiled[0], "compiled anew: does Inductor name torch's folder in another way?"
     assert not list((tmp_path / "tmp").rglob("*.gch")), "where anybody can write"
+
+
+@pytest.mark.parametrize(
+    ("rows", "imports"),
+    [("[fp32-cpu] or [bf16-cpu]", []), ("[fp32-cpu] or [compile-cpu]", ["torch._inductor.compile_fx"])],
+)
+def test_the_server_is_told_what_the_rows_of_the_run_import(
+    rows: str, imports: list[str], bench: Bench, tmp_path: Path
+) -> None:
+    (tmp_path / "told.py").write_text(
+        "from lxbench import errors, worker\n"
+        "def start_server(device, model, imports):\n"
+        "    raise errors.UsageError(f'told {sorted(set(imports))}', expected='', command='')\n"
+        "worker.start_server = start_server\n"
+    )
+    done = bench("-k", rows, "-p", "told", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert f"told {imports}" in done.stderr
 
 
 def test_the_server_loads_a_model_of_next_to_nothing() -> None:

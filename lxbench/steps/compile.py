@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from lxbench.ladder import whisper_only
+from lxbench.ladder import imports, whisper_only
+
+COMPILER = "torch._inductor.compile_fx"
 
 
+@imports(COMPILER)
 @whisper_only  # Others hear a clip as long as it is: every length would be another graph.
 def compile_encoder(model: Any) -> Any:
     """Compile the encoder: it always sees 30 s of features, one shape, one graph."""
@@ -14,6 +17,7 @@ def compile_encoder(model: Any) -> Any:
     return model
 
 
+@imports(COMPILER)
 @whisper_only
 def compile_decoding(model: Any) -> Any:
     """Compile the decoding step, over a cache of fixed size.

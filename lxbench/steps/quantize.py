@@ -9,7 +9,8 @@ from itertools import chain
 from typing import Any
 
 from lxbench import calibration
-from lxbench.ladder import Step, whisper_only
+from lxbench.ladder import Step, imports, whisper_only
+from lxbench.steps.compile import COMPILER
 from lxbench.steps.named import linears
 from lxbench.steps.once import observe
 
@@ -87,6 +88,7 @@ def _without_announcements() -> Iterator[None]:
         yield
 
 
+@imports(COMPILER, "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
 @whisper_only
 def quantize_static(model: Any) -> Any:
     """Quantize the encoder to int8 with ranges taken from calibration clips, and compile it (oneDNN kernels, CPU only).
