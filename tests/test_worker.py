@@ -269,9 +269,11 @@ def told(model):
     import sys
 
     print("compiler in memory:", "torch._inductor.compile_fx" in sys.modules)
-    from torch._inductor import cpu_vec_isa
+    from torch._inductor import config, cpu_vec_isa
 
     from lxbench.families import whisper
+
+    print("passes of others:", config.pre_grad_custom_pass)
 
     print("tokenizers read:", whisper.tokenizer.cache_info().misses, "in use:", whisper.tokenizer.cache_info().hits)
     print("instruction sets known:", cpu_vec_isa.valid_vec_isa_list.cache_info().currsize, flush=True)
@@ -293,6 +295,7 @@ def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: 
     log = what_it_says(tmp_path, _ASKS, {"TORCHINDUCTOR_CACHE_DIR": str(cache)})
     assert "tokenizers read: 1 in use: 1" in log
     assert "compiler in memory: True" in log
+    assert "passes of others: None" in log, "what a row is compiled to, and its key, would go by the other rows"
     assert f"instruction sets known: {int(compiled)}" in log
 
 

@@ -88,7 +88,8 @@ def _without_announcements() -> Iterator[None]:
         yield
 
 
-@imports(COMPILER, "torchao.quantization.pt2e.quantizer.x86_inductor_quantizer")
+# Not its quantizer: imported, it changes Inductor's settings, and with them the key of whatever else is compiled.
+@imports(COMPILER)
 @whisper_only
 def quantize_static(model: Any) -> Any:
     """Quantize the encoder to int8 with ranges taken from calibration clips, and compile it (oneDNN kernels, CPU only).
