@@ -23,7 +23,6 @@ from lxbench.transcribe import transcribe, transcribe_batch
 # What all rows import; where it is not in memory already, while the worker waits for leave to build.
 NEEDED = (
     "soundfile",
-    "soxr",
     "transformers.models.whisper.feature_extraction_whisper",
     "transformers.models.whisper.modeling_whisper",
     "transformers.models.whisper.tokenization_whisper",

@@ -258,7 +258,7 @@ def stop_server() -> None:
     It would end by itself, but not before all is imported: of a run that was refused it went on for seconds.
     """
     server: Any = forkserver._forkserver
-    if server._forkserver_pid is not None:
+    if server._preload_modules == [_PRELOADED] and server._forkserver_pid is not None:  # Ours, not some test's own.
         with suppress(ProcessLookupError):
             os.kill(server._forkserver_pid, signal.SIGKILL)
         server._stop()
