@@ -14,6 +14,7 @@ _KNOWN = re.compile(
     "|".join(
         (
             r"Failed to load .*torchao.*\.so",  # CUDA kernels of torchao on a machine without CUDA
+            r"invalid escape sequence",  # whoever imports a library first compiles it
             r"Detected no triton",  # torchao's kernels for GPUs
             r"is an Enum subclass and is now natively supported by torch\.compile",  # torchao's own registrations
             r"does not implement _stable_hash_for_caching",  # torchao's tensors: compiled graphs are cached less well

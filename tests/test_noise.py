@@ -23,12 +23,17 @@ def record(message: str, *args: object) -> logging.LogRecord:
         "<enum 'Kernel'> is an Enum subclass and is now natively supported by torch.compile as an opaque value type.",
         "Passing `generation_config` together with generation-related arguments=({'x'}) is deprecated",
         "UserWarning: Warning: Profiler clears events at the end of each cycle.Only events from the",
+        "SyntaxWarning: invalid escape sequence '\\.'",
     ],
 )
 def test_noise_is_not_heard(noise: str) -> None:
     listener = Listener()
     listener.emit(record(noise))
     assert listener.heard == []
+
+
+def test_a_library_that_nobody_has_compiled_yet_can_be_imported() -> None:
+    compile(r"'\X'", "library.py", "exec")  # A warning: where warnings are errors, an error of its syntax.
 
 
 def test_everything_else_is_heard_once_in_one_line() -> None:
