@@ -29,12 +29,12 @@ from lxbench import (
     machine,
     models,
     options,
+    processes,
     results,
     score,
     settings,
     study,
     update,
-    worker,
 )
 from lxbench.commands import CORPORA, SUITE
 from lxbench.ending import Ending
@@ -168,7 +168,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         models.check_language(source, chosen.language)
         models.check_batch(source, chosen.batch)
         imports = [name for id in _row_ids(benches) for name in _rows(config)[id].imports]
-        worker.start_server(chosen.device, source.folder, imports)  # It imports what workers need meanwhile.
+        processes.start_server(chosen.device, source.folder, imports)  # It imports what workers need meanwhile.
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)
@@ -383,7 +383,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
 
 
 def pytest_unconfigure() -> None:
-    worker.stop_server()
+    processes.stop_server()
 
 
 def _describe(config: pytest.Config, run: Run) -> None:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import kept, noise
+from lxbench.processes import IMPORTS, MODEL_FOLDER
 from lxbench.serve import NEEDED
 from lxbench.steps.compile import COMPILER
 from lxbench.variants import VARIANTS
-from lxbench.worker import IMPORTS, MODEL_FOLDER
 
 gc.disable()  # Nothing that is imported is garbage: to look for it takes half a second.
 # Workers of a GPU are spawned. torchao looks what a GPU can do, which begins CUDA, and CUDA does not survive a fork.

@@ -1,56 +1,27 @@
 """One built variant in a process of its own.
 
-The main process holds a ``Worker``; the other one runs ``serve.serve``. A process of its own means that peak memory is
-the variant's, threads are set once, nothing leaks into the next variant, and a crash, an OOM kill or a hang ends that
-one variant and not the run.
+The main process holds a ``Worker``; the other one, which ``processes`` starts, runs ``serve.serve``. A process of its
+own means that peak memory is the variant's, threads are set once, nothing leaks into the next variant, and a crash, an
+OOM kill or a hang ends that one variant and not the run.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import shlex
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from multiprocessing import forkserver
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from lxbench import processes
 from lxbench.build import BuildReport
 from lxbench.corpus import Clip
 from lxbench.errors import LxbenchError
 from lxbench.profile import Profile
-from lxbench.serve import Job, Usage, serve
+from lxbench.serve import Job, Usage
 from lxbench.transcribe import Transcript
-
-# Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
-# when it is freed and takes tens of thousands of page faults for the next ones: kept, an fp32 clip of whisper-base
-# takes about 8 % less time and every variant is steadier.
-_ENVIRONMENT = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**30),
-    # Inductor keys what it keeps by graph, versions and CPU. Its own default is a folder in /tmp under a name that
-    # anybody on the machine could have taken first, and it runs what it finds there.
-    "TORCHINDUCTOR_CACHE_DIR": str(platformdirs.user_cache_path("lxbench") / "inductor"),
-    "TOKENIZERS_PARALLELISM": "false",
-    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # As nvidia-smi counts them, which is asked how the first one is.
-    "HF_HUB_OFFLINE": "1",  # The main process has resolved the model; a worker reads local files only.
-}
-
-
-# What the server imports that workers are forked from.
-_PRELOADED = "lxbench.preload"
-# By what it is told the folder of the run's model.
-MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
-# And what the run's rows import; unset, what those of the whole ladder do.
-IMPORTS = "LXBENCH_IMPORTS"
 
 
 class CrashError(LxbenchError):
@@ -72,8 +43,7 @@ class Worker:
         self._crashed: CrashError | None = None
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
         start = time.perf_counter()
-        with _environment(_ENVIRONMENT):
-            self._process, self._connection = _start(job)
+        self._process, self._connection = processes.start(job)
         self.waited += time.perf_counter() - start
 
     @property
@@ -236,74 +206,9 @@ class Worker:
         return self._crashed
 
 
-def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> None:
-    """Have the server that workers are forked from import and read what they need, where there is one; not waited for.
-
-    Args:
-        device: ``cpu`` or ``cuda``.
-        model: the folder of the run's model.
-        imports: modules that the run's rows need, see ``Variant.imports``: without them the server is there sooner.
-            ``None`` for those of the whole ladder.
-    """
-    if _forks(device):
-        asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
-        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), **asked}):
-            multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
-            forkserver.ensure_running()
-
-
-def stop_server() -> None:
-    """End the server, once no worker is needed any more.
-
-    It would end by itself, but not before all is imported: of a run that was refused it went on for seconds.
-    """
-    server: Any = forkserver._forkserver
-    if server._preload_modules == [_PRELOADED] and server._forkserver_pid is not None:  # Ours, not some test's own.
-        with suppress(ProcessLookupError):
-            os.kill(server._forkserver_pid, signal.SIGKILL)
-        server._stop()
-
-
-def _start(job: Job) -> tuple[BaseProcess, Connection]:
-    """Start the process of a worker, where that can be by a fork from a server that has torch in memory."""
-    if _forks(job.device):
-        start_server(job.device, job.folder)
-        with suppress(EOFError, ConnectionError):  # The server died of an import; a spawned worker can say of which.
-            return _process(multiprocessing.get_context("forkserver"), job)
-    return _process(multiprocessing.get_context("spawn"), job)
-
-
-def _forks(device: str) -> bool:
-    """Whether workers are forked.
-
-    CUDA does not survive a fork once a library has so much as looked for a card (torchao does when it is imported), nor
-    do macOS's own libraries: there they are spawned.
-    """
-    return device == "cpu" and sys.platform == "linux"
-
-
-def _process(context: Any, job: Job) -> tuple[BaseProcess, Connection]:
-    near, far = context.Pipe()
-    process = context.Process(target=serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
-    process.start()
-    far.close()
-    return process, near
-
-
 def _tail(log: Path, lines: int = 3) -> str:
     try:
         text = log.read_text("utf-8", errors="replace")
     except OSError:
         return ""
     return "\n    ".join([line for line in text.splitlines() if line.strip()][-lines:])
-
-
-@contextmanager
-def _environment(defaults: dict[str, str]) -> Iterator[None]:
-    added = {key: value for key, value in defaults.items() if key not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for key in added:
-            del os.environ[key]

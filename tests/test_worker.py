@@ -17,8 +17,7 @@ from typing import Any
 import pytest
 import torch._dynamo.utils
 
-import lxbench.worker
-from lxbench import build, corpus, disturbance, embedded, serve
+from lxbench import build, corpus, disturbance, embedded, processes, serve
 from lxbench.serve import Job
 from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA, ROOT, Bench
@@ -91,7 +90,7 @@ def test_a_batch_has_the_limit_of_a_clip_for_each(tmp_path: Path, monkeypatch: p
         def recv(self) -> tuple[str, list[object]]:
             return "transcripts", []
 
-    monkeypatch.setattr(lxbench.worker, "_start", lambda _: (None, Answering()))
+    monkeypatch.setattr(processes, "start", lambda _: (None, Answering()))
     worker, clips = start(tmp_path, "bf16"), corpus.load("ivr-ru", CORPORA, 3).clips
     worker.transcribe_batch(clips)
     worker.transcribe()
@@ -143,9 +142,9 @@ def test_workers_are_forked_from_a_server_that_has_imported_and_done_nothing_els
 def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path) -> None:
     (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     (tmp_path / "main.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom lxbench import worker\nfrom tests import test_worker\n"
+        "import sys\nfrom pathlib import Path\nfrom lxbench import processes\nfrom tests import test_worker\n"
         "if __name__ == '__main__':\n"
-        "    worker._PRELOADED = 'dies'\n"
+        "    processes._PRELOADED = 'dies'\n"
         "    one = test_worker.start(Path(sys.argv[1]), 'fp32')\n"
         "    print(sorted(one.ready(lambda _: None).seconds))\n"
         "    one.stop()\n"
@@ -348,10 +347,10 @@ def test_the_server_is_told_what_the_rows_of_the_run_import(
     rows: str, imports: list[str], bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "told.py").write_text(
-        "from lxbench import errors, worker\n"
+        "from lxbench import errors, processes\n"
         "def start_server(device, model, imports):\n"
         "    raise errors.UsageError(f'told {sorted(set(imports))}', expected='', command='')\n"
-        "worker.start_server = start_server\n"
+        "processes.start_server = start_server\n"
     )
     done = bench("-k", rows, "-p", "told", PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert f"told {imports}" in done.stderr

@@ -22,7 +22,7 @@ from typing import Any
 
 from scipy.stats import f_oneway, levene
 
-from lxbench import corpus, embedded, files, worker
+from lxbench import corpus, embedded, files, processes
 from lxbench.commands import CORPORA
 from lxbench.serve import Job
 from lxbench.worker import Worker
@@ -37,14 +37,14 @@ def record(rounds: int) -> Iterator[dict[str, Any]]:
     clips, folder = corpus.load(corpus.EMBEDDED, CORPORA, CLIPS).clips, embedded.restore()
     servers = {name: multiprocessing.forkserver.ForkServer() for name in SERVERS}
     for server in servers.values():
-        server.set_forkserver_preload([worker._PRELOADED])
-    begin = worker._start
+        server.set_forkserver_preload([processes._PRELOADED])
+    begin = processes.start
     with tempfile.TemporaryDirectory() as logs:
         for kind in (SPAWNED, *SERVERS) * rounds:
             if kind == SPAWNED:
-                worker._start = lambda job: worker._process(multiprocessing.get_context("spawn"), job)
+                processes.start = lambda job: processes._process(multiprocessing.get_context("spawn"), job)
             else:
-                worker._start = begin
+                processes.start = begin
                 multiprocessing.forkserver.ensure_running = servers[kind].ensure_running
                 multiprocessing.forkserver.connect_to_new_process = servers[kind].connect_to_new_process
             started = {}
