@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -183,7 +184,10 @@ def _words(digits: str) -> str:
 @cache
 def english() -> Normalizer:
     """Whisper's own for English: contractions, spellings, numbers (Radford et al. 2022, appendix C)."""
-    from whisper_normalizer.english import EnglishTextNormalizer
+    with warnings.catch_warnings():
+        # Not compiled yet it warns of its escape sequences, an error of syntax where warnings are errors.
+        warnings.simplefilter("ignore")
+        from whisper_normalizer.english import EnglishTextNormalizer
 
     return Normalizer(f"english/whisper-normalizer-{version('whisper-normalizer')}", EnglishTextNormalizer())
 

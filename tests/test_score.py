@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +85,13 @@ def test_a_normalizer_is_named_and_versioned_and_found_again(language: str, want
     chosen = score.normalizer_for(language, wanted)
     assert chosen.name == name
     assert score.normalizer_named(name).apply is chosen.apply
+
+
+def test_whispers_normalizer_can_be_imported_before_anybody_has_compiled_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", "from lxbench.score import english; print(english().name)"]
+    environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}  # Where nothing is compiled.
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    assert done.stdout.startswith("english/"), done.stderr
 
 
 def test_english_is_normalized_as_whisper_does() -> None:
