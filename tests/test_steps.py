@@ -25,7 +25,7 @@ from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import encode, extract
 from lxbench.ladder import CPU, Variant, find, unfit
-from lxbench.steps.compile import COMPILER
+from lxbench.steps.compile import COMPILER, compile_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import quantize_dynamic, quantize_static, torchao_a8w4, torchao_a8w8, torchao_w8
@@ -116,6 +116,28 @@ def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.floa
     assert stages == ["loading", *(step["name"] for step in report.steps)]
     assert set(report.seconds) == {"load", "steps", "warm-up"}
     assert report.census["size_mib"] == pytest.approx(SIZES.get(name, report.census["size_mib"]), abs=1)
+
+
+def test_every_clip_is_decoded_over_one_static_cache(folder: Path, audio: NDArray[np.float32]) -> None:
+    """Over another one a CUDA graph would be captured again."""
+    loaded, places, empty = models.load(folder, "cpu"), set(), []
+    clips = [audio, audio[:20_000], audio[20_000:]]
+    wanted = [transcribe(loaded, clip, "ru").text for clip in clips]
+    compile_decoding(loaded.model).generation_config.disable_compile = True  # Of the cache alone.
+
+    def look(_: Any, __: Any, named: dict[str, Any]) -> None:
+        cache = named["past_key_values"]
+        if cache.get_seq_length() == 0:
+            empty.append(not any(cache.is_updated.values()))
+        else:
+            layers = [*cache.self_attention_cache.layers, *cache.cross_attention_cache.layers]
+            places.add(tuple(each.data_ptr() for layer in layers for each in (layer.keys, layer.values)))
+
+    loaded.model.model.decoder.register_forward_pre_hook(look, with_kwargs=True)
+    assert [transcribe(loaded, clip, "ru").text for clip in clips] == wanted
+    assert len(set(wanted)) == 3
+    assert empty == [True] * 3
+    assert len(places) == 1
 
 
 @pytest.mark.parametrize(("name", "limits"), [("fp32", [32]), ("plain", [448]), ("compile", [448, 448])])

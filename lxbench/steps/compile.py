@@ -22,7 +22,7 @@ def compile_encoder(model: Any) -> Any:
 def compile_decoding(model: Any) -> Any:
     """Compile the decoding step, over a cache of fixed size.
 
-    ``generate`` does both once its configuration says so, see https://huggingface.co/docs/transformers/kv_cache: a
+    ``generate`` compiles it once its configuration says so, see https://huggingface.co/docs/transformers/kv_cache: a
     cache that grows from token to token would be another shape, and another compilation, for every token. The prompt
     is read uncompiled. On CUDA the step is captured as a CUDA graph.
     """
@@ -31,6 +31,29 @@ def compile_decoding(model: Any) -> Any:
     mode = "reduce-overhead" if model.device.type == "cuda" else "default"
     config: Any = CompileConfig(fullgraph=False, dynamic=False, mode=mode)
     config._compile_all_devices = True  # Otherwise transformers compiles on accelerators alone.
-    model.generation_config.cache_implementation = "static"
     model.generation_config.compile_config = config
+    _keep_cache(model)
     return model
+
+
+def _keep_cache(model: Any) -> None:
+    """Have every clip decoded over the same static cache: a CUDA graph reads and writes where it was captured.
+
+    A cache that ``generate`` makes itself (``cache_implementation="static"``) is a new one for every clip, and the
+    graph is captured once more wherever the allocator gives it another address.
+    """
+    from transformers import EncoderDecoderCache, StaticCache
+
+    caches: dict[tuple[int, ...], Any] = {}
+    config, generate = model.config.get_text_config(decoder=True), model.generate
+
+    def over_the_same_cache(*, encoder_outputs: Any, **options: Any) -> Any:
+        clips, positions = encoder_outputs[0].shape[:2]
+        lengths = (model.generation_config.max_length - 1, positions)  # A text's last token is not decoded any further.
+        if (cache := caches.get((clips, *lengths))) is None:
+            each = (StaticCache(config=config, max_cache_len=length) for length in lengths)
+            cache = caches[clips, *lengths] = EncoderDecoderCache(*each)
+        cache.reset()
+        return generate(encoder_outputs=encoder_outputs, past_key_values=cache, **options)
+
+    model.generate = over_the_same_cache
