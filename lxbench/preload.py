@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -40,11 +40,6 @@ def _asked() -> tuple[str, ...]:
     if (told := os.environ.get(IMPORTS)) is not None:
         return tuple(told.split())
     return tuple(dict.fromkeys(name for variant in VARIANTS for name in variant.imports))
-
-
-def _import(names: Sequence[str]) -> None:
-    for name in names:
-        import_module(name)
 
 
 def _load_once() -> None:
@@ -86,6 +81,7 @@ def _keep_for_every_environment() -> None:
     link = kept.place("torch", f"{torch.__version__}-{torch.version.git_version}")
     link.parent.mkdir(parents=True, exist_ok=True)
     draft = link.with_name(f".{os.getpid()}")
+    draft.unlink(missing_ok=True)  # Of one of the same number that was ended just then.
     draft.symlink_to(Path(torch.__file__).parent)
     draft.replace(link)
     cpp_extension._TORCH_PATH, cpp_extension.TORCH_LIB_PATH = str(link), str(link / "lib")
@@ -104,7 +100,11 @@ def _ask_the_system() -> None:
         codecache.torch_key()
 
 
-def _attempt(*parts: Callable[[], None]) -> None:
+def _imports(names: Iterable[str]) -> Iterator[Callable[[], object]]:
+    return (partial(import_module, name) for name in names)
+
+
+def _attempt(*parts: Callable[[], object]) -> None:
     """Do each; what goes wrong is left to a worker, which does it again and says so."""
     for part in parts:
         with suppress(Exception):
@@ -113,11 +113,11 @@ def _attempt(*parts: Callable[[], None]) -> None:
 
 def _prepare() -> None:
     asked = _asked()
-    _attempt(partial(_import, asked), _keep_for_every_environment)
+    _attempt(*_imports(asked), _keep_for_every_environment)
     with ThreadPoolExecutor(1) as pool:
         if COMPILER in asked:
             pool.submit(_ask_the_system)  # Half of its time it waits for other programs.
-        _attempt(partial(_import, NEEDED), _load_once, _read_tokenizer)
+        _attempt(*_imports(NEEDED), _load_once, _read_tokenizer)
 
 
 _prepare()

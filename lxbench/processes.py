@@ -55,7 +55,8 @@ def start_server(device: str, model: Path, imports: Iterable[str] | None = None)
     if _forks(device):
         asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
         with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), **asked}):
-            multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
+            if _server()._forkserver_pid is None:  # One that is there already may be somebody else's.
+                multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
             forkserver.ensure_running()
 
 
@@ -64,8 +65,8 @@ def stop_server() -> None:
 
     It would end by itself, but not before all is imported: of a run that was refused it went on for seconds.
     """
-    server: Any = forkserver._forkserver
-    if server._preload_modules == [_PRELOADED] and server._forkserver_pid is not None:  # Ours, not some test's own.
+    server = _server()
+    if server._preload_modules == [_PRELOADED] and server._forkserver_pid is not None:  # Ours.
         with suppress(ProcessLookupError):
             os.kill(server._forkserver_pid, signal.SIGKILL)
         server._stop()
@@ -93,6 +94,11 @@ def _forks(device: str) -> bool:
     do macOS's own libraries: there they are spawned.
     """
     return device == "cpu" and sys.platform == "linux"
+
+
+def _server() -> Any:
+    """``multiprocessing``'s hold on its server, which it keeps to itself."""
+    return forkserver._forkserver
 
 
 def _process(context: Any, job: Job) -> tuple[BaseProcess, Connection]:

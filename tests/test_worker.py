@@ -360,3 +360,20 @@ def test_the_server_loads_a_model_of_next_to_nothing() -> None:
     # A failure there is kept from a run, which would only be slower.
     done = subprocess.run([sys.executable, "-c", "from lxbench import preload; preload._load_once()"])
     assert done.returncode == 0
+
+
+def test_what_cannot_be_imported_keeps_nothing_else_from_being() -> None:
+    script = "import sys; from lxbench import preload; sys.exit('tabnanny' not in sys.modules)"
+    environ = {**os.environ, "LXBENCH_IMPORTS": "not_there tabnanny"}
+    assert subprocess.run([sys.executable, "-c", script], env=environ).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+def test_a_server_of_somebody_else_is_left_alone() -> None:
+    script = (
+        "import os; from multiprocessing import forkserver; from pathlib import Path; from lxbench import processes; "
+        "forkserver.ensure_running(); theirs = forkserver._forkserver._forkserver_pid; "
+        "processes.start_server('cpu', Path('model')); processes.stop_server(); os.kill(theirs, 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

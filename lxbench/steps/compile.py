@@ -39,21 +39,21 @@ def compile_decoding(model: Any) -> Any:
 def _keep_cache(model: Any) -> None:
     """Have every clip decoded over the same static cache: a CUDA graph reads and writes where it was captured.
 
-    A cache that ``generate`` makes itself (``cache_implementation="static"``) is a new one for every clip, and the
-    graph is captured once more wherever the allocator gives it another address.
+    Newer versions of transformers make a new one for every call of ``generate`` (``cache_implementation="static"``),
+    and the graph is captured once more wherever the allocator gives it another address. ``generate`` of Whisper may
+    decode several times a call, each with a limit that it alone knows: where it asks for a cache, it is given this one.
     """
     from transformers import EncoderDecoderCache, StaticCache
 
     caches: dict[tuple[int, ...], Any] = {}
-    config, generate = model.config.get_text_config(decoder=True), model.generate
+    config = model.config.get_text_config(decoder=True)
 
-    def over_the_same_cache(*, encoder_outputs: Any, **options: Any) -> Any:
-        clips, positions = encoder_outputs[0].shape[:2]
-        lengths = (model.generation_config.max_length - 1, positions)  # A text's last token is not decoded any further.
+    def prepare(_: Any, options: dict[str, Any], __: Any, clips: int, longest: int) -> None:
+        lengths = (longest, options["encoder_outputs"][0].shape[1])
         if (cache := caches.get((clips, *lengths))) is None:
             each = (StaticCache(config=config, max_cache_len=length) for length in lengths)
             cache = caches[clips, *lengths] = EncoderDecoderCache(*each)
         cache.reset()
-        return generate(encoder_outputs=encoder_outputs, past_key_values=cache, **options)
+        options["past_key_values"] = cache
 
-    model.generate = over_the_same_cache
+    model._prepare_cache_for_generation = prepare
