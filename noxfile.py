@@ -124,6 +124,12 @@ def calibrate(session: nox.Session) -> None:
 
 
 @nox.session
+def ab(session: nox.Session) -> None:
+    """Run rows with the code of a commit and with that of now, in turn: -- COMMIT -k "[bf16-cpu]"."""
+    command(session, "lxbench.ab", "--lx-device=cpu", extras="embedded,engines")
+
+
+@nox.session
 def report(session: nox.Session) -> None:
     """Rebuild report.html from saved runs, several side by side; without torch: -- RUN [RUN ...]."""
     session.install("-c", "constraints/cpu.txt", *WITHOUT_TORCH)

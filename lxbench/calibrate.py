@@ -10,10 +10,8 @@ import argparse
 import json
 import math
 import os
-import shlex
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -28,9 +26,10 @@ from rich.text import Text
 
 from lxbench import baselines, files, settings
 from lxbench.baselines import Spread
-from lxbench.commands import SUITE, one_word, to_record, typed
+from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
+from lxbench.runs import run_once, time_left
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import UNLIKELY
@@ -86,38 +85,6 @@ def proposed_tolerance(apart: float) -> float:
     deviations of the change; and 1.645 of them too low lies one change of 20. Both runs have the noise.
     """
     return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * 1.645 * (1 + UNLIKELY) / _STEP - 1e-9))
-
-
-def run_once(folder: Path, arguments: Sequence[str]) -> dict[str, Any]:
-    """Run the suite in a process of its own and return its results.
-
-    Raises:
-        UsageError: it ended before anything was judged, or could not write it.
-    """
-    asked = shlex.join([*arguments, f"--lx-results={folder}"])
-    command = [sys.executable, "-m", "pytest", *SUITE, *shlex.split(one_word(asked))]
-    left = folder / "latest" / "results.json"
-    before = left.resolve()
-    with subprocess.Popen(command) as process:
-        try:
-            code = process.wait()
-        except KeyboardInterrupt:  # It has got it too: it ends its workers, and writes what was measured.
-            process.wait()
-            raise
-    if code not in (0, 1):
-        raise UsageError(
-            f"a run ended with exit code {code}",
-            expected="runs that end with 0, or with 1 for a red verdict",
-            command=f"nox -s bench-cpu -- {shlex.join(arguments)}",
-        )
-    if left.resolve() == before:
-        raise UsageError(
-            f"a run left no results in {folder}",
-            expected="a folder that this user may write, with links, and room on the disk",
-            command=f"df -h {shlex.quote(str(folder))}",
-        )
-    found: dict[str, Any] = json.loads(left.read_text("utf-8"))
-    return found
 
 
 def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -219,7 +186,7 @@ def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
     place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-calibration")
     began, runs = time.monotonic(), []
     for number in range(1, count + 1):
-        print(f"calibration: run {number} of {count}{_left(began, number - 1, count)}", flush=True)
+        print(f"calibration: run {number} of {count}{time_left(began, number - 1, count)}", flush=True)
         try:
             runs.append(run_once(place, arguments))
         except KeyboardInterrupt:
@@ -234,12 +201,6 @@ def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
     print(terminal.render(report(found, written), width, sys.stdout.isatty()), end="")
     print(f"everything is in {place}")
     return int(bool(written))
-
-
-def _left(began: float, done: int, count: int) -> str:
-    if not done:
-        return ""
-    return f", about {(time.monotonic() - began) / done * (count - done) / 60:.0f} min left"
 
 
 def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:

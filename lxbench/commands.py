@@ -17,6 +17,7 @@ _TYPED = {
     "bench-gpu": f"{_PYTEST} --lx-device cuda",
     "study": f"{_PYTEST} --lx-study",
     "baselines": f"{_PYTEST} --lx-device cpu --lx-update new,changed",
+    "ab": "python -m lxbench.ab",
     "calibrate": "python -m lxbench.calibrate --lx-device cpu",
     "report": "python -m lxbench.report",
     "compare": "python -m lxbench.compare",
@@ -42,6 +43,13 @@ def to_calibrate(device: str, row: str, options: Sequence[str] = ()) -> str:
     return (
         f"nox -s calibrate -- {asked}" if device == "cpu" else f"python -m lxbench.calibrate --lx-device cuda {asked}"
     )
+
+
+def to_compare_codes(device: str, row: str, commit: str, options: Sequence[str] = ()) -> str:
+    """The command that runs a row with the code of a commit and with that of now, in turn; see ``to_record``."""
+    session = "nox -s ab --" if device == "cpu" else "python -m lxbench.ab"
+    kind = [] if device == "cpu" else ["--lx-device", device]
+    return f"{session} {shlex.join([commit, *kind, *_alone(row), *options])}"
 
 
 def _alone(row: str) -> list[str]:

@@ -6,9 +6,9 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from lxbench import baselines, machine, verdict, verdict_speed
+from lxbench import baselines, commits, machine, verdict, verdict_speed
 from lxbench.baselines import Speed
-from lxbench.commands import to_calibrate, to_record, typed
+from lxbench.commands import to_calibrate, to_compare_codes, to_record, typed
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.settings import repeated
@@ -64,10 +64,19 @@ def judge_speed(run: Run, row: Row) -> Verdict:
     said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
     length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
-    if said.word is Word.REGRESSED and then.spread is None:
-        calibrate = to_calibrate(row.device, row.id, repeated(run.settings))
-        noise = f"; {typed(calibrate)} tells how far equal runs are apart"
-    return replace(said, text=said.text + noise + length)
+    doubts = _doubts(run, row, then) if said.word is Word.REGRESSED else ""
+    return replace(said, text=said.text + noise + length + doubts)
+
+
+def _doubts(run: Run, row: Row, then: Speed) -> str:
+    """The commands that tell slower code from a slower machine, and from processes that are apart."""
+    told, options = "", repeated(run.settings)
+    if commit := commits.last_change(run.baseline_path(row.variant.name)):
+        in_turn = to_compare_codes(row.device, row.id, commit, options)
+        told += f"; {typed(in_turn)} runs the code of its record and this in turn"
+    if then.spread is None:
+        told += f"; {typed(to_calibrate(row.device, row.id, options))} tells how far equal runs are apart"
+    return told
 
 
 def judge_seconds(run: Run, row: Row) -> Verdict | None:

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -50,24 +46,6 @@ def test_runs_that_heard_more_clips_than_others_are_compared_on_those_that_all_h
     spread, apart = calibrate.measure(rows, "2026-11-27")
     assert (spread.seconds, apart) == (0.0, 0.0)
     assert calibrate._found("x", rows, spread, apart)["texts_moved"] == 0
-
-
-def test_a_run_that_left_nothing_is_not_the_one_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "1").mkdir()
-    (tmp_path / "1" / "results.json").write_text('{"rows": []}')
-    (tmp_path / "latest").symlink_to("1")
-    popen, ran = subprocess.Popen, list[str]()
-
-    def spy(command: list[str]) -> subprocess.Popen[bytes]:
-        ran.extend(command)
-        return popen(command)
-
-    monkeypatch.setattr(subprocess, "Popen", spy)
-    monkeypatch.setattr(calibrate, "SUITE", ("--version",))
-    asked = ["-p", "lxbench.plugin", "-c", os.devnull, "--lx-study", "--lx-corpus", "/data/my speech"]
-    with pytest.raises(UsageError, match="a run left no results in "):
-        calibrate.run_once(tmp_path, asked)
-    assert ran[-3:] == ["--lx-study", "--lx-corpus=/data/my speech", f"--lx-results={tmp_path}"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,16 @@ def test_what_records_and_calibrates_takes_the_options_of_a_run_along() -> None:
     assert commands.to_calibrate("cpu", "q-cpu", options).endswith(f"-k '[q-cpu]' {repeated}")
 
 
-@pytest.mark.parametrize("name", ["baselines", "calibrate"])
+def test_what_compares_codes_goes_by_the_device_and_names_the_commit_first() -> None:
+    options = ["--lx-corpus", "my speech"]
+    told = commands.to_compare_codes("cpu", "q-cpu", "c0ffee", options)
+    assert told == "nox -s ab -- c0ffee -k '[q-cpu]' --lx-corpus 'my speech'"
+    assert commands.typed(told, installed=True) == "python -m lxbench.ab c0ffee -k '[q-cpu]' --lx-corpus='my speech'"
+    told = commands.to_compare_codes("cuda", "q-cuda", "c0ffee")
+    assert told == "python -m lxbench.ab c0ffee --lx-device cuda -k '[q-cuda]'"
+
+
+@pytest.mark.parametrize("name", ["ab", "baselines", "calibrate"])
 def test_rows_of_other_engines_can_be_recorded_and_calibrated(name: str) -> None:
     pytest.importorskip("nox")
     import noxfile

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +57,24 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
     assert len(list(update.write(run, "2026-11-24"))) == 1
     again = make_run(stored, clips)
     assert judge(again, make_row(again, seconds=seconds, wrong=wrong)).word is Word.PASS
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_slower_row_says_how_to_run_the_code_of_its_record_beside_this(stored: Path, clips: Corpus) -> None:
+    def git(*arguments: str) -> str:
+        who = ("-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false")
+        return subprocess.run(["git", *who, *arguments], cwd=stored, capture_output=True, text=True, check=True).stdout
+
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "recorded")
+    run = make_run(stored, clips)
+    run.settings = replace(run.settings, corpus="my speech")
+    commit = git("rev-parse", "--short", "HEAD").strip()
+    told = judge(run, make_row(run, seconds=0.7)).verdicts["speed"].text
+    assert f"; nox -s ab -- {commit} -k '[bf16-cpu]' --lx-corpus 'my speech' " in told
+    assert " runs the code of its record and this in turn; nox -s calibrate -- " in told
+    assert "nox -s ab" not in judge(run, make_row(run)).verdicts["speed"].text
 
 
 def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:

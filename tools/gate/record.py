@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import files
-from lxbench.calibrate import run_once
+from lxbench.runs import run_once
 
 
 def burn(seed: int, longest_s: float = 4.0) -> None:

@@ -1,0 +1,93 @@
+"""Whole runs of the suite, each in a process of its own, for commands that need several."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lxbench.commands import SUITE, one_word
+from lxbench.errors import UsageError
+
+# Where a run has ended and says what it found.
+_ENDING = re.compile("=+ lxbench =+")
+
+
+def run_once(
+    folder: Path,
+    arguments: Sequence[str],
+    cwd: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    tables: bool = True,
+) -> dict[str, Any]:
+    """Run the suite in a process of its own and return its results.
+
+    Args:
+        folder: where it leaves them.
+        arguments: further ones of pytest.
+        cwd: where it runs, if not here.
+        environ: variables that it has besides.
+        tables: whether its tables and verdicts are shown; its progress is, and all of a run that fails.
+
+    Raises:
+        UsageError: it ended before anything was judged, or could not write it.
+    """
+    asked = shlex.join([*arguments, f"--lx-results={folder}"])
+    command = [sys.executable, "-m", "pytest", *SUITE, *shlex.split(one_word(asked))]
+    left = folder / "latest" / "results.json"
+    before = left.resolve()
+    own, output = {**os.environ, **(environ or {})}, None if tables else subprocess.PIPE
+    with subprocess.Popen(command, cwd=cwd, env=own, stdout=output, text=True) as process:
+        try:
+            ending = _show_progress(process.stdout) if process.stdout is not None else []
+            code = process.wait()
+        except KeyboardInterrupt:  # It has got it too: it ends its workers, and writes what was measured.
+            process.communicate()
+            raise
+    if code not in (0, 1):
+        print(*ending, sep="", end="", flush=True)
+    if code not in (0, 1):
+        raise UsageError(
+            f"a run ended with exit code {code}" + (f" in {cwd}" if cwd is not None else ""),
+            expected="runs that end with 0, or with 1 for a red verdict",
+            command=f"nox -s bench-cpu -- {shlex.join(arguments)}",
+        )
+    if left.resolve() == before:
+        raise UsageError(
+            f"a run left no results in {folder}",
+            expected="a folder that this user may write, with links, and room on the disk",
+            command=f"df -h {shlex.quote(str(folder))}",
+        )
+    found: dict[str, Any] = json.loads(left.read_text("utf-8"))
+    return found
+
+
+def _show_progress(lines: Iterable[str]) -> list[str]:
+    """Print what a run says until it has ended, and return the rest."""
+    ending: list[str] = []
+    for line in lines:
+        if ending or _ENDING.match(line):
+            ending.append(line)
+        else:
+            print(line, end="", flush=True)
+    return ending
+
+
+def time_left(began: float, done: int, count: int) -> str:
+    """How long the other runs will take, by those that are done; empty before the first.
+
+    Args:
+        began: ``time.monotonic()`` of the first.
+        done: how many have ended.
+        count: of how many.
+    """
+    if not done:
+        return ""
+    return f", about {(time.monotonic() - began) / done * (count - done) / 60:.0f} min left"
