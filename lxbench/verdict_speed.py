@@ -18,9 +18,11 @@ _LEAST_BETWEEN = 0.004
 # The same of two occasions: what a machine does for some minutes is the same for all processes of them, and another
 # time something else (docs/verdicts.md).
 BETWEEN_OCCASIONS = 0.008
-# By how much a ratio moves where fp32's own seconds have moved: as a share of that, both as logarithms, and a standard
-# deviation.
-DRIFT_SHARE = 0.25
+# By how much a ratio moves where fp32's own seconds have moved, all as logarithms: a standard deviation, as a share of
+# that drift. A row that is faster than fp32 moves by more, the further the drift: the second times both logarithms is
+# added to its share.
+DRIFT_SHARE = 0.20
+DRIFT_SHARE_OF_FASTER = 2.0
 # Beyond this much, as a logarithm, the machine is said to be in another state.
 OTHER_STATE = 0.10
 # By how much of the half of its 90 % interval a change lies above the limit where a loss beyond that is unlikely, less
@@ -46,10 +48,23 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
     apart = math.hypot(
         process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)),
         BETWEEN_OCCASIONS * math.sqrt(1 / now.occasions + 1 / then.timed.occasions),
-        DRIFT_SHARE * math.log(moved),
+        drift_error(then.ratio.value if then.ratio is not None else 1.0, moved),
     )
     changed = _speed_change(now.ratios, then, comparisons, apart)
     return None if changed is None else replace(changed, drift=moved)
+
+
+def drift_error(ratio: float, moved: float) -> float:
+    """By how much a ratio moves with fp32's own drift, as a standard deviation of its logarithm.
+
+    Fitted to runs of the whole ladder, of hours in which fp32 took up to a quarter longer (docs/verdicts.md).
+
+    Args:
+        ratio: how many times as fast as fp32 the row is.
+        moved: by what factor fp32 takes longer.
+    """
+    drifted = abs(math.log(moved))
+    return (DRIFT_SHARE + DRIFT_SHARE_OF_FASTER * max(0.0, math.log(ratio)) * drifted) * drifted
 
 
 def record_error(timed: Timing) -> float:

@@ -147,6 +147,22 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     assert said.text.endswith("the machine is in another state, and recording it anew keeps this better one")
 
 
+@pytest.mark.parametrize("moved", [1.02, 1.2, 1 / 1.2])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, math.e, 8.0])
+def test_what_is_faster_moves_by_more_the_further_fp32_drifts(ratio: float, moved: float) -> None:
+    ratios = dict.fromkeys("abcd", ratio)
+    stored = Timing(ratios, dict.fromkeys(ratios, 1.0), processes=4, occasions=2.0)
+    then = Speed(Interval(ratio, ratio, ratio), 0.5, 900.0, {}, timed=stored)
+    widths = []
+    for seconds in (1.0, moved):
+        changed = verdict_speed.speed_change(Timing(ratios, dict.fromkeys(ratios, seconds)), then)
+        assert changed is not None
+        widths.append(math.log(changed.plain.high / changed.plain.value) / 1.645)
+    drift = abs(math.log(moved))
+    expected = (0.20 + 2.0 * max(0.0, math.log(ratio)) * drift) * drift
+    assert math.sqrt(widths[1] ** 2 - widths[0] ** 2) == pytest.approx(expected, rel=0.01)
+
+
 def test_what_an_older_record_does_not_say_of_fp32_follows_from_its_ratio() -> None:
     ratios = {"a": 2.0, "b": 2.1, "c": 1.9}
     then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios))
