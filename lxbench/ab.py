@@ -19,29 +19,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
+from scipy.stats import t
 
 from lxbench import commits, files, results, settings
 from lxbench.baselines import Speed, Spread
 from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
-from lxbench.runs import run_once, time_left
-from lxbench.stats import Change, Timing, mean_ratio, process_spread, timing, timing_of
+from lxbench.runs import heed_sigterm, run_once, time_left
+from lxbench.stats import RUN_ALARMS, Change, Timing, mean_ratio, process_spread, timing, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import BETWEEN_PROCESSES, describe_change, speed_change, word_of
 
 MIN_ROUNDS = 2
+_OWN = ("--rounds", "--lx-results")
 _COMMAND = 'nox -s ab -- HEAD~1 -k "[bf16-cpu]"'
-_SENTENCES = {
-    Word.REGRESSED: "the code is slower, whatever the machine does",
-    Word.IMPROVED: "the code is faster, whatever the machine does",
-    Word.INCONCLUSIVE: "the interval straddles the limit; more --rounds make it narrower",
-}
+_PATHS = ("--lx-variants", "--lx-corpus", "--lx-model", "--lx-calibration")  # Options whose values may be paths.
 Run = Mapping[str, Any]  # As in results.json; so is a row.
 
 
@@ -73,7 +72,7 @@ def _timed(runs: Sequence[Run]) -> dict[str, list[Run]]:
 def _judge_row(before: Sequence[Run], after: Sequence[Run], comparisons: int) -> dict[str, Any]:
     then, now = together(before), together(after)
     ratio = mean_ratio(list(then.ratios.values()))
-    stored = Speed(ratio, 0.0, 0.0, {}, timed=then, spread=_spread(before, after))
+    stored = Speed(ratio, 0.0, 0.0, {}, timed=then, spread=_spread(before, after, comparisons))
     changed = speed_change(now, stored, comparisons)
     assert changed is not None  # A ratio is of three clips or more, and both have heard the same.
     tolerated = after[0]["tolerance"]["speed"]
@@ -96,12 +95,18 @@ def together(rows: Sequence[Run]) -> Timing:
     return timing(pairs, sum(row["processes"] for row in rows), len(rows))
 
 
-def _spread(before: Sequence[Run], after: Sequence[Run]) -> Spread:
-    """How far the processes of a row are apart: what runs of the same code show, and no less than is assumed."""
+def _spread(before: Sequence[Run], after: Sequence[Run], comparisons: int) -> Spread:
+    """How far the processes of a row are apart: what runs of the same code show, and no less than is assumed.
+
+    A few runs do not know it well: what they show is expanded as Student's t is wider than the normal distribution, at
+    the level of the strict interval.
+    """
     sides = [[{id: math.log(x) for id, x in timing_of(row).ratios.items()} for row in side] for side in (before, after)]
     seen = math.sqrt(statistics.fmean(process_spread(side) ** 2 for side in sides))
     processes = statistics.fmean(row["processes"] for row in (*before, *after))
-    return Spread(max(BETWEEN_PROCESSES, seen * math.sqrt(processes)), 0.0, len(before), "")
+    level = 1 - RUN_ALARMS / max(1, comparisons)
+    unsure = float(t.ppf(level, len(before) + len(after) - 2)) / NormalDist().inv_cdf(level)
+    return Spread(max(BETWEEN_PROCESSES, unsure * seen * math.sqrt(processes)), 0.0, len(before), "")
 
 
 def _texts_moved(before: Run, after: Run) -> int:
@@ -126,31 +131,47 @@ def report(commit: str, found: Sequence[Mapping[str, Any]]) -> list[Any]:
         cells = (one["variant"], f"{one['seconds'][1]:.3f}", f"{then:.2f}", f"{now:.2f}", one["change"]["text"])
         grid.add_row(*map(Text, (*cells, str(one["texts_moved"]))), Text(word, terminal.style(word)))
     parts: list[Any] = ["", grid, ""]
-    said = [(one["verdict"], one["variant"], _SENTENCES.get(Word(one["verdict"]))) for one in found]
-    parts += [Text(f"{word} {name}: {sentence}") for word, name, sentence in said if sentence]
+    parts += [
+        Text(f"{one['verdict']} {one['variant']}: {_sentence(one)}") for one in found if one["verdict"] != Word.PASS
+    ]
     reference = statistics.geometric_mean(one["change"]["fp32"] for one in found)
     parts.append(Text(f"fp32 itself, which no ratio shows: s/audio {reference - 1:+.1%} with the code of now"))
     return parts
 
 
+def _sentence(one: Mapping[str, Any]) -> str:
+    if one["verdict"] == Word.INCONCLUSIVE:
+        return "not sure enough; more --rounds make the interval narrower"
+    then, now = one["seconds"]
+    slower = one["verdict"] == Word.REGRESSED
+    text = f"{'slower' if slower else 'faster'} beside fp32, {then:.3f} s/audio with the earlier code, {now:.3f} now"
+    itself = (now > then) == slower
+    return text if itself else f"{text}: it is fp32 that has become {'faster' if slower else 'slower'}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run both codes in turn, and judge; return the exit code: 1 where the code is slower, 2 interrupted, 4 usage."""
+    """Run both codes in turn, and judge.
+
+    Returns:
+        The exit code: 1 where a row is slower with the code of now, or no longer runs; 2 interrupted, 4 wrong usage.
+    """
     parser = argparse.ArgumentParser(
         typed("nox -s ab --"), description=__doc__, epilog="other options are pytest's", allow_abbrev=False
     )
     parser.add_argument("commit", metavar="COMMIT", help="with whose code; that of now is the working tree's")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each runs, at least 2 (default: 3)")
+    parser.add_argument("--rounds", type=int, default=4, help="how often each runs, at least 2 (default: 4)")
     parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
     try:
         chosen, others = parser.parse_known_args(arguments)
     except SystemExit as ended:
         return 4 if ended.code else 0
     try:
+        _check_order(sys.argv[1:] if arguments is None else arguments, chosen.commit)
         if chosen.rounds < MIN_ROUNDS:
             raise UsageError(
                 f"--rounds {chosen.rounds} does not show how far equal runs are apart",
                 expected=f"at least {MIN_ROUNDS}",
-                command=f"{_COMMAND} --rounds 3",
+                command=f"{_COMMAND} --rounds 4",
             )
         return _compare(commits.resolve(chosen.commit), chosen.rounds, chosen.lx_results, others)
     except LxbenchError as error:
@@ -158,8 +179,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 4
 
 
+def _check_order(arguments: Sequence[str], commit: str) -> None:
+    """Refuse an option of pytest's before COMMIT: its value would be taken for the commit.
+
+    Raises:
+        UsageError: there is one.
+    """
+    before = arguments[: arguments.index(commit)]
+    if odd := [word for word in before if word.startswith("-") and "=" not in word and word not in _OWN]:
+        raise UsageError(
+            f"{commit!r} stands behind {odd[-1]}, and is no commit then",
+            expected="COMMIT first, and pytest's options behind it",
+            command=_COMMAND,
+        )
+
+
 def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -> int:
     place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-ab").resolve()
+    heed_sigterm()
     then: list[Run] = []
     now: list[Run] = []
     try:
@@ -181,7 +218,8 @@ def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -
     parts = [*report(commit, found), *map(Text, lacking)]
     print(terminal.render(parts, width, sys.stdout.isatty()), end="")
     print(f"everything is in {place}")
-    return int(any(one["verdict"] == Word.REGRESSED for one in found))
+    gone = _timed(then).keys() - {one["variant"] for one in found}
+    return int(bool(gone) or any(one["verdict"] == Word.REGRESSED for one in found))
 
 
 def _runs(
@@ -189,8 +227,9 @@ def _runs(
 ) -> Iterator[tuple[bool, dict[str, Any]]]:
     """Yield every run as it ends, and whether it was of the earlier code.
 
-    Each round begins with the code that the one before has ended with: what changes evenly meanwhile is the same for
-    both. There is no baseline, so that neither is timed once more than the other because of what it is held against.
+    Each round begins with the code that the one before has ended with: over an even number of rounds, what changes
+    evenly meanwhile is the same for both. There is no baseline, so that neither is timed once more than the other
+    because of what it is held against.
     """
     path = os.pathsep.join([*commits.search_path(tree), *filter(None, [os.environ.get("PYTHONPATH")])])
     order = itertools.chain.from_iterable(
@@ -201,9 +240,24 @@ def _runs(
         label = commit if is_then else "now"
         print(f"ab: run {number + 1} of {2 * rounds}, {label}{time_left(began, number, 2 * rounds)}", flush=True)
         own = [f"--lx-baselines={place / 'none'}", f"--benchmark-storage=file://{place}/saved-{number + 1}"]
-        asked = ["--lx-clips=24", *arguments, *own]
-        cwd, environ = (tree, {"PYTHONPATH": path}) if is_then else (None, {})
-        yield is_then, run_once(place, asked, cwd, environ, tables=False)
+        if is_then:
+            asked = ["--lx-clips=24", *_as_there(arguments, tree), *own]
+            run = run_once(place, asked, tree, {"PYTHONPATH": path}, tables=False, again=f"git show --stat {commit}")
+        else:
+            run = run_once(place, ["--lx-clips=24", *arguments, *own], tables=False)
+        yield is_then, run
+
+
+def _as_there(arguments: Sequence[str], tree: Path) -> list[str]:
+    """The arguments of the earlier code: of files that are committed its own, of others the very same."""
+    words: list[str] = []
+    for word in arguments:
+        name, equals, value = word.partition("=")
+        if name in _PATHS and equals:
+            words.append(f"{name}={commits.there(value, tree)}")
+        else:
+            words.append(commits.there(word, tree) if words and words[-1] in _PATHS else word)
+    return words
 
 
 def _check_alike(then: Run, now: Run) -> None:

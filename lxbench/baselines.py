@@ -180,6 +180,16 @@ def write(path: Path, baseline: Baseline) -> None:
     files.write(path, _render({**content, "checksum": _checksum(content)}))
 
 
+def has_speed(speed: Speed, content: str) -> bool:
+    """Whether what a file holds, or held in an earlier commit, is a baseline with this very record of a speed."""
+    wanted = _speed_to_json(speed)
+    try:
+        kept = json.loads(content)["speed"]
+        return any(all(each[key] == wanted[key] for key in ("ratio", "seconds")) for each in kept)
+    except (KeyError, TypeError, ValueError):
+        return False
+
+
 def orphans(folder: Path, known: Collection[str]) -> list[Path]:
     """Baselines of a folder whose variant is not on the ladder."""
     return sorted(path for path in folder.glob("*.json") if path.stem not in known)

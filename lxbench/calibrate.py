@@ -29,7 +29,7 @@ from lxbench.baselines import Spread
 from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
-from lxbench.runs import run_once, time_left
+from lxbench.runs import heed_sigterm, run_once, time_left
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import UNLIKELY
@@ -184,6 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
     place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-calibration")
+    heed_sigterm()
     began, runs = time.monotonic(), []
     for number in range(1, count + 1):
         print(f"calibration: run {number} of {count}{time_left(began, number - 1, count)}", flush=True)

@@ -17,7 +17,7 @@ _TYPED = {
     "bench-gpu": f"{_PYTEST} --lx-device cuda",
     "study": f"{_PYTEST} --lx-study",
     "baselines": f"{_PYTEST} --lx-device cpu --lx-update new,changed",
-    "ab": "python -m lxbench.ab",
+    "ab": "python -m lxbench.ab --lx-device=cpu",
     "calibrate": "python -m lxbench.calibrate --lx-device cpu",
     "report": "python -m lxbench.report",
     "compare": "python -m lxbench.compare",

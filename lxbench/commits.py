@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lxbench.errors import UsageError
+
+# What git tells its hooks: where one is says enough, and a hook's index is not ours to write.
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
 
 def resolve(name: str) -> str:
@@ -31,9 +35,26 @@ def resolve(name: str) -> str:
     return found
 
 
-def last_change(path: Path) -> str:
-    """The short hash of the commit that last changed a file; empty where git does not know."""
-    return _git("log", "-1", "--format=%h", "--", path.name, cwd=path.parent) or ""
+def since(path: Path, holds: Callable[[str], bool]) -> str:
+    """The short hash of the commit since which something holds of a file.
+
+    Args:
+        path: the file.
+        holds: whether it does, by what is in the file.
+
+    Returns:
+        Empty where it does not hold of the last commit, or where git cannot know: nothing is committed, or the clone is
+        shallow.
+    """
+    if _git("rev-parse", "--is-shallow-repository", cwd=path.parent) != "false":
+        return ""
+    found = ""
+    for commit in (_git("log", "--format=%h", "--", path.name, cwd=path.parent) or "").split():
+        content = _git("show", f"{commit}:./{path.name}", cwd=path.parent)
+        if content is None or not holds(content):
+            break
+        found = commit
+    return found
 
 
 @contextmanager
@@ -64,19 +85,48 @@ def checked_out(commit: str) -> Iterator[Path]:
 def search_path(folder: Path) -> list[str]:
     """Where Python looks for modules, were this the repository that one is in: its folders of ``sys.path``, moved.
 
-    A package that is installed from the repository to be edited is on ``sys.path`` with its folder; without this, the
-    code of now would run in both.
+    A package that is installed from the repository to be edited is found by its folder on ``sys.path``, or by what
+    setuptools calls a finder; without this, the code of now would run in both.
 
     Args:
         folder: see ``checked_out``.
     """
+    finders = [module for name, module in sys.modules.items() if name.startswith("__editable__")]
+    mapped = [Path(where).parent for finder in finders for where in getattr(finder, "MAPPING", {}).values()]
+    moved = [_counterpart(path, folder) for path in (*map(Path, filter(None, sys.path)), *mapped)]
+    return list(dict.fromkeys([str(folder), *(str(path) for path in moved if path is not None and path.is_dir())]))
+
+
+def there(value: str, folder: Path) -> str:
+    """A path as it is written here, for a process in the folder of another commit.
+
+    Args:
+        value: what may be a path of this folder.
+        folder: see ``checked_out``.
+
+    Returns:
+        The commit's own where it has it, else the one that is here, both absolute; unchanged what is no path here.
+    """
+    path = Path(value)
+    if not path.exists():
+        return value
+    committed = _counterpart(path, folder)
+    return str(committed if committed is not None and committed.exists() else path.resolve())
+
+
+def _counterpart(path: Path, folder: Path) -> Path | None:
+    """Where a path of the repository that one is in would be in another checkout of it; None outside of it."""
     top, prefix = (_git("rev-parse", what) or "" for what in ("--show-toplevel", "--show-prefix"))
     tree = folder.resolve()
     for _ in Path(prefix).parts:
         tree = tree.parent
-    ours = [Path(entry).resolve() for entry in sys.path if entry]
-    moved = [tree / entry.relative_to(top) for entry in ours if top and entry.is_relative_to(top)]
-    return list(dict.fromkeys([str(folder), *(str(path) for path in moved if path.is_dir())]))
+    here = path.resolve()
+    return tree / here.relative_to(top) if top and here.is_relative_to(top) else None
+
+
+def environ() -> dict[str, str]:
+    """This environment without what git tells its hooks."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
 
 
 def _git(*arguments: str, cwd: Path | None = None) -> str | None:
@@ -88,6 +138,6 @@ def _git(*arguments: str, cwd: Path | None = None) -> str | None:
 def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command: Sequence[str] = ("git", *arguments)
     try:
-        return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-    except OSError as error:  # There is no git.
+        return subprocess.run(command, cwd=cwd, env=environ(), capture_output=True, text=True, check=False)
+    except OSError as error:  # There is no git, or no such folder.
         return subprocess.CompletedProcess(command, 127, "", str(error))

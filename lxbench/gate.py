@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from lxbench import baselines, commits, machine, verdict, verdict_speed
@@ -71,7 +72,7 @@ def judge_speed(run: Run, row: Row) -> Verdict:
 def _doubts(run: Run, row: Row, then: Speed) -> str:
     """The commands that tell slower code from a slower machine, and from processes that are apart."""
     told, options = "", repeated(run.settings)
-    if commit := commits.last_change(run.baseline_path(row.variant.name)):
+    if commit := commits.since(run.baseline_path(row.variant.name), partial(baselines.has_speed, then)):
         in_turn = to_compare_codes(row.device, row.id, commit, options)
         told += f"; {typed(in_turn)} runs the code of its record and this in turn"
     if then.spread is None:

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -20,12 +22,29 @@ from lxbench.errors import UsageError
 _ENDING = re.compile("=+ lxbench =+")
 
 
+_LAST_LINES_S = 5.0
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, of ``timeout`` or of a cancelled job; unlike Ctrl-C, it reaches this process alone."""
+
+
+def heed_sigterm() -> None:
+    """Let SIGTERM end this process and the run that it waits for as Ctrl-C does."""
+
+    def terminated(*_: object) -> None:
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, terminated)
+
+
 def run_once(
     folder: Path,
     arguments: Sequence[str],
     cwd: Path | None = None,
     environ: Mapping[str, str] | None = None,
     tables: bool = True,
+    again: str = "",
 ) -> dict[str, Any]:
     """Run the suite in a process of its own and return its results.
 
@@ -35,6 +54,7 @@ def run_once(
         cwd: where it runs, if not here.
         environ: variables that it has besides.
         tables: whether its tables and verdicts are shown; its progress is, and all of a run that fails.
+        again: the command to paste where it fails, if not this run.
 
     Raises:
         UsageError: it ended before anything was judged, or could not write it.
@@ -44,20 +64,27 @@ def run_once(
     left = folder / "latest" / "results.json"
     before = left.resolve()
     own, output = {**os.environ, **(environ or {})}, None if tables else subprocess.PIPE
-    with subprocess.Popen(command, cwd=cwd, env=own, stdout=output, text=True) as process:
-        try:
-            ending = _show_progress(process.stdout) if process.stdout is not None else []
-            code = process.wait()
-        except KeyboardInterrupt:  # It has got it too: it ends its workers, and writes what was measured.
-            process.communicate()
-            raise
+    process = subprocess.Popen(command, cwd=cwd, env=own, stdout=output, text=True)
+    ending: list[str] = []
+    reader = threading.Thread(target=_show_progress, args=(process.stdout or (), ending), daemon=True)
+    reader.start()
+    try:
+        code = process.wait()
+    except KeyboardInterrupt as ended:  # It ends its workers, and writes what was measured; Ctrl-C it has got too.
+        if isinstance(ended, Terminated):
+            process.terminate()
+        process.wait()
+        raise
+    finally:
+        reader.join(_LAST_LINES_S)  # Who still holds the pipe is a process that a row has left behind.
+        if process.stdout is not None and not reader.is_alive():
+            process.stdout.close()
     if code not in (0, 1):
         print(*ending, sep="", end="", flush=True)
-    if code not in (0, 1):
         raise UsageError(
             f"a run ended with exit code {code}" + (f" in {cwd}" if cwd is not None else ""),
             expected="runs that end with 0, or with 1 for a red verdict",
-            command=f"nox -s bench-cpu -- {shlex.join(arguments)}",
+            command=again or f"nox -s bench-cpu -- {shlex.join(arguments)}",
         )
     if left.resolve() == before:
         raise UsageError(
@@ -69,15 +96,13 @@ def run_once(
     return found
 
 
-def _show_progress(lines: Iterable[str]) -> list[str]:
-    """Print what a run says until it has ended, and return the rest."""
-    ending: list[str] = []
+def _show_progress(lines: Iterable[str], ending: list[str]) -> None:
+    """Print what a run says until it has ended, and keep the rest."""
     for line in lines:
         if ending or _ENDING.match(line):
             ending.append(line)
         else:
             print(line, end="", flush=True)
-    return ending
 
 
 def time_left(began: float, done: int, count: int) -> str:

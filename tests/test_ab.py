@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,23 @@ def test_slower_code_is_told_from_equal_code(factor: float, word: str) -> None:
     assert found["ratios"] == pytest.approx([2.0, 2.0 / factor], rel=0.02)
     page = terminal.render(ab.report("c0ffee", [found]), 100, color=False)
     assert word in page
-    assert ("slower" in page) == (word == "REGRESSED")
+    assert ("slower beside fp32, 0.25" in page) == (word == "REGRESSED")
+    assert ("faster beside fp32, 0.25" in page) == (word == "IMPROVED")
+    assert "fp32 that has" not in page
+
+
+def test_fp32_that_has_become_faster_is_named() -> None:
+    """The verdict is on the ratio, and the row's own seconds have not grown."""
+    then, now = runs(1.0, 0), runs(1.0, 10)
+    for run in now:
+        for clip in run["rows"][0]["clips"]:
+            clip["pairs"] = [(0.9 * reference, own) for reference, own in clip["pairs"]]
+        run["rows"][0]["seconds"] = 0.249
+    (found,) = ab.judge(then, now)
+    assert found["verdict"] == "REGRESSED"
+    page = " ".join(terminal.render(ab.report("c0ffee", [found]), 100, color=False).split())
+    assert "0.250 s/audio with the earlier code, 0.249 now: it is fp32 that has become faster" in page
+    assert "s/audio -1" in page
 
 
 def test_processes_that_are_apart_are_not_taken_for_slower_code() -> None:
@@ -60,6 +77,11 @@ def test_processes_that_are_apart_are_not_taken_for_slower_code() -> None:
     assert unsure["verdict"] == "INCONCLUSIVE"
     width = [found["change"]["high"] / found["change"]["low"] - 1 for found in (sure, unsure)]
     assert width[1] > 2 * width[0]
+
+
+def test_equal_code_of_a_row_whose_processes_disagree_is_hardly_ever_red() -> None:
+    words = [ab.judge(runs(1.0, 100 * n, 0.05), runs(1.0, 100 * n + 50, 0.05))[0]["verdict"] for n in range(60)]
+    assert words.count("REGRESSED") + words.count("IMPROVED") <= 2
 
 
 def test_a_tolerance_of_no_limit_and_one_of_nothing() -> None:
@@ -96,7 +118,8 @@ def test_runs_that_did_not_do_the_same_are_not_gone_on_with(other: dict[str, obj
 
 def git(folder: Path, *arguments: str) -> str:
     who = ("-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false")
-    return subprocess.run(["git", *who, *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+    command, own = ["git", *who, *arguments], commits.environ()
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.fixture
@@ -126,9 +149,43 @@ def test_an_earlier_commit_is_checked_out_beside_and_leaves_nothing(repository: 
     assert not folder.exists()
     assert git(repository, "worktree", "list").count("\n") == 1
     assert (repository / "a.txt").read_text() == "second"
-    assert commits.last_change(repository / "a.txt") == commits.resolve("HEAD")
-    assert commits.last_change(repository / "b.txt") == ""
-    assert commits.last_change(repository / "none" / "b.txt") == ""
+
+
+@needs_git
+def test_a_commit_is_found_since_which_a_file_says_something(repository: Path, tmp_path: Path) -> None:
+    file, hashes = repository / "a.txt", [commits.resolve("HEAD~1"), commits.resolve("HEAD")]
+    for text in ("first\nthird", "first\nfourth"):
+        file.write_text(text)
+        git(repository, "commit", "-aqm", text)
+        hashes.append(commits.resolve("HEAD"))
+    assert commits.since(file, lambda text: "first" in text) == hashes[2], "of the last time, not of the first"
+    assert commits.since(file, lambda text: "fourth" in text) == hashes[3]
+    assert commits.since(file, bool) == hashes[0]
+    assert commits.since(file, lambda text: "second" in text) == "", "it no longer holds"
+    assert commits.since(repository / "b.txt", bool) == ""
+    assert commits.since(repository / "none" / "b.txt", bool) == ""
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "-q", "--depth", "1", f"file://{repository.parent}", str(shallow))
+    assert commits.since(shallow / "inner" / "a.txt", bool) == "", "a shallow clone has not the commit"
+
+
+@needs_git
+def test_in_a_hook_the_commit_that_is_made_is_left_alone(repository: Path) -> None:
+    hook = repository.parent / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    (hook.parent / "look.py").write_text(
+        "from lxbench import commits\n"
+        "with commits.checked_out('HEAD~1') as there:\n"
+        "    assert (there / 'a.txt').read_text() == 'first'\n"
+    )
+    hook.write_text(f"#!/bin/sh\ncd inner && PYTHONPATH={ROOT} {sys.executable} ../.git/hooks/look.py\n")
+    hook.chmod(0o755)
+    (repository / "a.txt").write_text("third")
+    (repository / "b.txt").write_text("new")
+    git(repository, "add", "b.txt")
+    git(repository, "commit", "-aqm", "third")
+    assert git(repository, "show", "HEAD:./a.txt", "HEAD:./b.txt") == "thirdnew"
+    assert git(repository, "status", "--short") == ""
 
 
 @needs_git
@@ -152,7 +209,7 @@ def test_what_is_no_commit_is_refused(name: str) -> None:
 
 def test_without_git_no_commit_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert commits.last_change(Path(__file__)) == ""
+    assert commits.since(Path(__file__), bool) == ""
     with pytest.raises(UsageError, match="git knows no commit 'HEAD'"):
         commits.resolve("HEAD")
 
@@ -164,26 +221,30 @@ def test_folders_of_the_repository_are_looked_for_modules_in_the_commits_own(
     (repository / "src" / "package.py").write_text("")
     git(repository, "add", ".")
     git(repository, "commit", "-q", "-m", "third")
+    (repository / "flat" / "mine").mkdir(parents=True)
+    (repository / "flat" / "mine" / "__init__.py").write_text("")
+    git(repository, "add", ".")
+    git(repository, "commit", "-q", "-m", "fourth")
     elsewhere, untracked = tmp_path / "elsewhere", repository / ".venv"
     untracked.mkdir()
+    finder: Any = ModuleType("__editable___mine_finder")
+    finder.MAPPING = {"mine": str(repository / "flat" / "mine")}
+    monkeypatch.setitem(sys.modules, finder.__name__, finder)
     monkeypatch.setattr(sys, "path", [str(repository / "src"), str(untracked), str(elsewhere), str(repository)])
     with commits.checked_out(commits.resolve("HEAD")) as folder:
-        assert commits.search_path(folder) == [str(folder), str(folder / "src")]
+        assert commits.search_path(folder) == [str(folder), str(folder / "src"), str(folder / "flat")]
+        options = ["--lx-variants", str(repository / "a.txt"), "-k", "a.txt", "--lx-corpus=.venv", "--lx-model=small"]
+        own = [str(folder / "a.txt"), "-k", "a.txt", f"--lx-corpus={untracked}", "--lx-model=small"]
+        assert ab._as_there(options, folder) == ["--lx-variants", *own]
 
 
 # --- as a user runs it -------------------------------------------------------------------------------------
 
 
-def compare(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lxbench.ab", *map(str, arguments), "--lx-device=cpu", "-p", "no:cacheprovider"]
-    environ = bench_environ(PYTHONPATH=str(folder))
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=400, check=False)
-
-
-@needs_git
-def test_slower_code_of_the_working_tree_is_red(tmp_path: Path) -> None:
-    """The row is slowed down by the package itself: each side has to import its own."""
-    clone = tmp_path / "clone"
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of lxbench as it is, with a row that is slowed down by what the package itself says."""
+    clone = tmp_path_factory.mktemp("clone")
     for name in ("lxbench", "bench"):
         shutil.copytree(ROOT / name, clone / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("conftest.py", "pyproject.toml"):
@@ -196,19 +257,57 @@ def test_slower_code_of_the_working_tree_is_red(tmp_path: Path) -> None:
     git(clone, "init", "-q")
     git(clone, "add", ".")
     git(clone, "commit", "-q", "-m", "as it is")
+    return clone
+
+
+def comparison(clone: Path, tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """``lxbench.ab`` of the slowed row, in the clone: its process."""
+    fixed = ["--lx-device=cpu", "--lx-corpus", str(copy_clips(tmp_path / "small", 6)), "-p", "no:cacheprovider"]
+    rows = ["-k", "[harmed-cpu]", "--lx-variants", str(clone / "rows.py"), "--lx-results", str(tmp_path / "left")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "lxbench.ab", "HEAD", *rows, *fixed, *arguments],
+        cwd=clone, env=bench_environ(PYTHONPATH=str(clone)), text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+@needs_git
+def test_a_comparison_that_is_ended_leaves_nothing_behind(clone: Path, tmp_path: Path) -> None:
+    """SIGTERM reaches the comparison alone, and it ends the run that it waits for."""
+    process = comparison(clone, tmp_path)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "clip " in line:
+            break
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, output
+    assert "interrupted, nothing is judged: 0 whole runs are in " in output
+    assert "Traceback" not in output
+    (folder,) = (tmp_path / "left").glob("*-ab")
+    assert json.loads((folder / "latest" / "results.json").read_text("utf-8"))["interrupted"] is True
+    assert git(clone, "worktree", "list").count("\n") == 1
+    assert git(clone, "status", "--short") == ""
+
+
+@needs_git
+def test_slower_code_of_the_working_tree_is_red(clone: Path, tmp_path: Path) -> None:
+    """Each side has to import its own package."""
     with (clone / "lxbench" / "__init__.py").open("a") as package:
         package.write('\nHARM = "speed"\n')
-    options = ["--lx-variants", "rows.py", "--lx-corpus", copy_clips(tmp_path / "small", 6)]
-    left = tmp_path / "left"
-    done = compare(clone, "HEAD", "--rounds", 2, "-k", "[harmed-cpu]", *options, "--lx-results", left)
-    (kept,) = left.glob("*-ab/ab.json")
+    process = comparison(clone, tmp_path, "--rounds", "2")
+    output, _ = process.communicate(timeout=400)
+    (kept,) = (tmp_path / "left").glob("*-ab/ab.json")
     (found,) = json.loads(kept.read_text("utf-8"))["variants"]
-    assert found["verdict"] == "REGRESSED", done.stdout + done.stderr
+    assert found["verdict"] == "REGRESSED", output
     assert found["change"]["value"] == pytest.approx(1 / 1.3, rel=0.15)
     assert found["texts_moved"] == 0
-    assert "REGRESSED harmed: the code is slower, whatever the machine does" in Flat(done.stdout)
-    assert "ab: run 3 of 4, now, about " in done.stdout
-    assert done.returncode == 1
+    assert "REGRESSED harmed: slower beside fp32, " in Flat(output)
+    order = [line.split(", ")[1] for line in output.splitlines() if line.startswith("ab: run ")]
+    commit = git(clone, "rev-parse", "--short", "HEAD").strip()
+    assert order == [commit, "now", "now", commit]
+    assert "NEW" not in output.partition("lxbench ==")[2]
+    assert process.returncode == 1
     assert git(clone, "status", "--short") == " M lxbench/__init__.py\n", "it left something in the working tree"
     assert git(clone, "worktree", "list").count("\n") == 1
 
@@ -217,6 +316,7 @@ def test_slower_code_of_the_working_tree_is_red(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["HEAD", "--rounds", "1"], "--rounds 1 does not show how far equal runs are apart"),
+        (["--rounds", "3", "-k", "x", "HEAD"], "'x' stands behind -k, and is no commit then"),
         pytest.param(["nosuch"], "git knows no commit 'nosuch'", marks=needs_git),
     ],
 )

@@ -69,7 +69,8 @@ def test_what_compares_codes_goes_by_the_device_and_names_the_commit_first() -> 
     options = ["--lx-corpus", "my speech"]
     told = commands.to_compare_codes("cpu", "q-cpu", "c0ffee", options)
     assert told == "nox -s ab -- c0ffee -k '[q-cpu]' --lx-corpus 'my speech'"
-    assert commands.typed(told, installed=True) == "python -m lxbench.ab c0ffee -k '[q-cpu]' --lx-corpus='my speech'"
+    installed = "python -m lxbench.ab --lx-device=cpu c0ffee -k '[q-cpu]' --lx-corpus='my speech'"
+    assert commands.typed(told, installed=True) == installed
     told = commands.to_compare_codes("cuda", "q-cuda", "c0ffee")
     assert told == "python -m lxbench.ab c0ffee --lx-device cuda -k '[q-cuda]'"
 
