@@ -93,7 +93,8 @@ def search_path(folder: Path) -> list[str]:
     """
     finders = [module for name, module in sys.modules.items() if name.startswith("__editable__")]
     mapped = [Path(where).parent for finder in finders for where in getattr(finder, "MAPPING", {}).values()]
-    moved = [_counterpart(path, folder) for path in (*map(Path, filter(None, sys.path)), *mapped)]
+    roots = _roots(folder)
+    moved = [_counterpart(path, roots) for path in (*map(Path, filter(None, sys.path)), *mapped)]
     return list(dict.fromkeys([str(folder), *(str(path) for path in moved if path is not None and path.is_dir())]))
 
 
@@ -110,18 +111,23 @@ def there(value: str, folder: Path) -> str:
     path = Path(value)
     if not path.exists():
         return value
-    committed = _counterpart(path, folder)
+    committed = _counterpart(path, _roots(folder))
     return str(committed if committed is not None and committed.exists() else path.resolve())
 
 
-def _counterpart(path: Path, folder: Path) -> Path | None:
-    """Where a path of the repository that one is in would be in another checkout of it; None outside of it."""
+def _roots(folder: Path) -> tuple[Path, Path] | None:
+    """The repository that one is in, and its other checkout, which a folder is of; None outside of any."""
     top, prefix = (_git("rev-parse", what) or "" for what in ("--show-toplevel", "--show-prefix"))
     tree = folder.resolve()
     for _ in Path(prefix).parts:
         tree = tree.parent
+    return (Path(top), tree) if top else None
+
+
+def _counterpart(path: Path, roots: tuple[Path, Path] | None) -> Path | None:
+    """Where a path of the repository would be in its other checkout; None outside of it."""
     here = path.resolve()
-    return tree / here.relative_to(top) if top and here.is_relative_to(top) else None
+    return roots[1] / here.relative_to(roots[0]) if roots and here.is_relative_to(roots[0]) else None
 
 
 def environ() -> dict[str, str]:

@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lxbench import corpus
+import pytest
+
+from lxbench import commits, corpus
 
 ROOT = Path(__file__).parent.parent
 CORPORA = ROOT / "bench" / "corpora"
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -77,3 +81,10 @@ def refused(done: subprocess.CompletedProcess[str], message: str) -> None:
     assert "next: " in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == 4
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """What git prints in a repository that a test has made."""
+    who = ("-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false")
+    command, own = ["git", *who, *arguments], commits.environ()
+    return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=True).stdout

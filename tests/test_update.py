@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from lxbench import baselines, commits, looks, update
+from lxbench import baselines, looks, update
 from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
 from lxbench.errors import UsageError
@@ -18,6 +16,7 @@ from lxbench.run import Run
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 from tests.made import BF16, judge, make_row, make_run
+from tests.suite import git, needs_git
 
 
 def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, clips: Corpus) -> None:
@@ -59,19 +58,14 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
     assert judge(again, make_row(again, seconds=seconds, wrong=wrong)).word is Word.PASS
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@needs_git
 def test_a_slower_row_says_how_to_run_the_code_of_its_record_beside_this(stored: Path, clips: Corpus) -> None:
-    def git(*arguments: str) -> str:
-        who = ("-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false")
-        command, own = ["git", *who, *arguments], commits.environ()
-        return subprocess.run(command, cwd=stored, env=own, capture_output=True, text=True, check=True).stdout
-
-    git("init", "-q")
-    git("add", ".")
-    git("commit", "-q", "-m", "recorded")
+    git(stored, "init", "-q")
+    git(stored, "add", ".")
+    git(stored, "commit", "-q", "-m", "recorded")
     run = make_run(stored, clips)
     run.settings = replace(run.settings, corpus="my speech")
-    commit = git("rev-parse", "--short", "HEAD").strip()
+    commit = git(stored, "rev-parse", "--short", "HEAD").strip()
     told = judge(run, make_row(run, seconds=0.7)).verdicts["speed"].text
     assert f"; nox -s ab -- {commit} -k '[bf16-cpu]' --lx-corpus 'my speech' " in told
     assert " runs the code of its record and this in turn; nox -s calibrate -- " in told
