@@ -141,26 +141,28 @@ class Loop:
         for layer, heard in zip(self.decoder.layers, self.heard, strict=True):
             heard.copy_(cast(DecoderLayer, layer).cross.kv(self.hidden))
         self.ended.zero_()
+        if self.fused:
+            self.at.zero_()
+            scores = self._fused(self.prompt, self.decoder.positions.weight[: self.prompt.shape[1]])
+        else:
+            scores = self.model.proj_out(self.decoder(self.prompt, self.caches, 0))
         self.at.fill_(self.prompt.shape[1] - 1)
-        state = self.decoder(self.prompt, self.caches, 0)
-        scores = self.model.proj_out(state).index_fill(1, self.suppressed_first, -torch.inf)
-        self._say(scores.argmax(-1))
+        self._say(scores.index_fill(1, self.suppressed_first, -torch.inf).argmax(-1))
 
     def _go_on(self) -> None:
         """The next token."""
         decoder = self.decoder
-        place = decoder.positions.weight.index_select(0, self.at)
-        x = decoder.embed_tokens(self.texts.index_select(1, self.at)) + place
-        parts = zip(cast("Sequence[DecoderLayer]", decoder.layers), self.caches, self.heard, strict=True)
+        place, said = decoder.positions.weight.index_select(0, self.at), self.texts.index_select(1, self.at)
         if self.fused:
-            for layer, cache, heard in parts:
-                x = self._fused_layer(layer, x, cache, heard)
+            scores = self._fused(said, place)
         else:
+            x = decoder.embed_tokens(said) + place
             # What is not written yet, shape (1, 1, 1, positions).
             unwritten = torch.zeros_like(self.places, dtype=x.dtype).masked_fill(self.places > self.at, -torch.inf)
-            for layer, cache, _ in parts:
+            for layer, cache in zip(cast("Sequence[DecoderLayer]", decoder.layers), self.caches, strict=True):
                 x = self._layer(layer, x, cache, unwritten.view(1, 1, 1, -1))
-        self._say(self._scores(x)[:, -1].index_fill(1, self.suppressed, -torch.inf).argmax(-1))
+            scores = self.model.proj_out(decoder.norm(x))[:, -1]
+        self._say(scores.index_fill(1, self.suppressed, -torch.inf).argmax(-1))
 
     def _layer(self, layer: DecoderLayer, x: torch.Tensor, cache: Cache, unwritten: torch.Tensor) -> torch.Tensor:
         """One token of each text through a layer, see ``plain.DecoderLayer.forward``; its place is a tensor."""
@@ -173,23 +175,26 @@ class Loop:
         x = x + layer.cross.look(query, cache.heard_keys, cache.heard_values, attn_mask=cache.bias)
         return cast(torch.Tensor, x + layer.fc2(gelu(layer.fc1(layer.norm(x)))))
 
-    def _fused_layer(self, layer: DecoderLayer, x: torch.Tensor, cache: Cache, heard: torch.Tensor) -> torch.Tensor:
-        """The same by kernels of our own, at batch 1; ``heard`` is keys and values of what was heard, in one."""
+    def _fused(self, ids: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The scores behind the last of some tokens, at batch 1, by kernels of our own.
+
+        Args:
+            ids: of the tokens, shape (1, tokens).
+            places: the embeddings of their places, shape (tokens, width); the first is at ``self.at``.
+        """
         from lxbench import kernels
 
-        own, cross, counts = layer.attention, layer.cross, self.counts
-        seen = kernels.look_back(own.qkv, x, layer.attention_norm, cache.keys, cache.values, self.at, counts)
-        x = kernels.product(own.out, seen, residual=x)
-        query = kernels.product(cross.q, x, norm=layer.cross_norm)
-        x = kernels.product(cross.out, kernels.look(query, heard, cache.bias, cross.count, counts), residual=x)
-        return kernels.product(layer.fc2, kernels.product(layer.fc1, x, norm=layer.norm, gelu=True), residual=x)
-
-    def _scores(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.fused:
-            return cast(torch.Tensor, self.model.proj_out(self.decoder.norm(x)))
-        from lxbench import kernels
-
-        return kernels.product(self.model.proj_out, x, norm=self.decoder.norm)
+        decoder, counts = self.decoder, self.counts
+        x = decoder.embed_tokens(ids) + places
+        parts = zip(cast("Sequence[DecoderLayer]", decoder.layers), self.caches, self.heard, strict=True)
+        for layer, cache, heard in parts:  # ``heard`` is keys and values of what was heard, in one.
+            own, cross = layer.attention, layer.cross
+            seen = kernels.look_back(own.qkv, x, layer.attention_norm, cache.keys, cache.values, self.at, counts)
+            x = kernels.product(own.out, seen, residual=x)
+            query = kernels.product(cross.q, x, norm=layer.cross_norm)
+            x = kernels.product(cross.out, kernels.look(query, heard, cache.bias, cross.count, counts), residual=x)
+            x = kernels.product(layer.fc2, kernels.product(layer.fc1, x, norm=layer.norm, gelu=True), residual=x)
+        return kernels.product(self.model.proj_out, x[:, -1:], norm=decoder.norm)[:, -1]
 
     def _say(self, best: torch.Tensor) -> None:
         best = best if self.known is None else self.known[best]

@@ -40,18 +40,19 @@ def main() -> None:
     setattr(kernels, "early", lambda _device: {"EARLY": True, "launch_pdl": True})  # noqa: B010 - mypy
     with torch.no_grad():
         for int8 in (False, True):
-            launch(int8)
+            for tokens in (1, 4):  # of the text, of the prompt
+                launch(int8, tokens)
     print(json.dumps([described(kernel) for kernel in made]))
 
 
-def launch(int8: bool) -> None:
+def launch(int8: bool, tokens: int) -> None:
     """The kernels of a layer in float16."""
 
     def layer(inputs: int, outputs: int) -> nn.Module:
         plain = nn.Linear(inputs, outputs, dtype=torch.float16)
         return Int8Linear(plain) if int8 else plain
 
-    x = torch.zeros(1, 1, WIDTH, dtype=torch.float16)
+    x = torch.zeros(1, tokens, WIDTH, dtype=torch.float16)
     norm = nn.LayerNorm(WIDTH, dtype=torch.float16)
     keys, values = torch.zeros(2, 1, HEADS, TEXT, WIDTH // HEADS, dtype=torch.float16)
     at, counts = torch.zeros(1, dtype=torch.long), torch.zeros(HEADS, dtype=torch.int32)

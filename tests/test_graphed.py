@@ -121,12 +121,13 @@ def test_graphs_are_of_a_plain_decoder(small: Any) -> None:
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(51, 64), (384, 384), (90, 1280)])
+@pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("int8", [False, True])
-def test_a_product_is_that_of_torch(rows: int, columns: int, int8: bool) -> None:
+def test_a_product_is_that_of_torch(rows: int, columns: int, tokens: int, int8: bool) -> None:
     from lxbench import kernels
 
     torch.manual_seed(0)
-    x, residual = torch.randn(1, 1, columns, device=DEVICE), torch.randn(1, 1, rows, device=DEVICE)
+    x, residual = (torch.randn(1, tokens, each, device=DEVICE) for each in (columns, rows))
     norm = nn.LayerNorm(columns, device=DEVICE)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
@@ -150,28 +151,32 @@ def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> Non
     keys, values = (torch.zeros(1, heads, length, width, device=DEVICE) for _ in range(2))
     counts = torch.zeros(heads, dtype=torch.int32, device=DEVICE)
     known: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for place in range(70):
-        x = torch.randn(1, 1, columns, device=DEVICE)
-        query, key, value = layer(norm(x)).view(1, 1, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)
+    place, prompt = 0, 4  # A prompt is read at once, what follows token by token.
+    while place < 70:
+        tokens = 1 if place else prompt
+        x = torch.randn(1, tokens, columns, device=DEVICE)
+        query, key, value = layer(norm(x)).view(1, tokens, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)
         known.append((key, value))
         so_far = [torch.cat(parts, dim=2) for parts in zip(*known, strict=True)]
-        seen = scaled_dot_product_attention(query, so_far[0], so_far[1])
+        seen = scaled_dot_product_attention(query, so_far[0], so_far[1], is_causal=tokens > 1)
         found = kernels.look_back(layer, x, norm, keys, values, torch.tensor([place], device=DEVICE), counts)
         torch.testing.assert_close(found, seen.transpose(1, 2).flatten(2), atol=2e-5, rtol=2e-5)
         assert not counts.any(), "the next kernel counts from here"
+        place += tokens
 
 
 @pytest.mark.parametrize("positions", [3, 300, 1500])
+@pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("biased", [False, True])
-def test_attention_to_what_was_heard_is_that_of_torch(positions: int, biased: bool) -> None:
+def test_attention_to_what_was_heard_is_that_of_torch(positions: int, tokens: int, biased: bool) -> None:
     from lxbench import kernels
 
     heads, width = 3, 64
     bias = torch.randn(1, 1, 1, positions, device=DEVICE) if biased else None
-    query = torch.randn(1, 1, heads * width, device=DEVICE)
+    query = torch.randn(1, tokens, heads * width, device=DEVICE)
     heard = torch.randn(1, positions, 2 * heads * width, device=DEVICE)
     keys, values = heard.view(1, positions, 2 * heads, width).transpose(1, 2).chunk(2, dim=1)
-    split = query.view(1, 1, heads, width).transpose(1, 2)
+    split = query.view(1, tokens, heads, width).transpose(1, 2)
     seen = scaled_dot_product_attention(split, keys, values, attn_mask=bias).transpose(1, 2).flatten(2)
     counts = torch.zeros(heads, dtype=torch.int32, device=DEVICE)
     for _ in range(2):
