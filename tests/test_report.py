@@ -265,4 +265,6 @@ def test_clocks_and_throttling_are_told_under_the_table() -> None:
     told = list(remarks.remarks(results(on("fp32", 1980), on("fp16", 1200, ("power cap", "temperature")))))
     assert "the GPU's clock was 1200 to 1980 MHz while rows were timed" in told
     assert "the GPU was throttled while these rows were timed: fp16 (power cap, temperature)" in told
+    told = list(remarks.remarks(results(on("fp32", 1980), on("fp16", 1980))))
+    assert "the GPU's clock was 1980 MHz while rows were timed" in told
     assert not [line for line in remarks.remarks(results(row("fp32", "PASS"))) if "GPU" in line]

@@ -80,7 +80,9 @@ def _throttled(results: Results) -> Iterator[str]:
     seen = {row["variant"]: row["gpu"] for row in results["rows"] if row.get("gpu")}
     clocks = [state["sm_mhz"] for state in seen.values() if state["sm_mhz"]]
     if clocks:
-        yield f"the GPU's clock was {min(clocks):.0f} to {max(clocks):.0f} MHz while rows were timed"
+        slowest, fastest = f"{min(clocks):.0f}", f"{max(clocks):.0f}"
+        between = fastest if slowest == fastest else f"{slowest} to {fastest}"
+        yield f"the GPU's clock was {between} MHz while rows were timed"
     if slowed := [f"{name} ({', '.join(state['throttled'])})" for name, state in seen.items() if state["throttled"]]:
         yield f"the GPU was throttled while these rows were timed: {', '.join(slowed)}"
 
