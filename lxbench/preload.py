@@ -1,4 +1,4 @@
-"""What workers import, in memory already: on the CPU they are forked from a server that has imported this module.
+"""What workers import, in memory already: they are forked from a server that has imported this module.
 
 To import it took half of the time until a row was ready. The server, ``multiprocessing``'s own, computes nothing, holds
 no model (it has loaded one of next to nothing, and the tokenizer) and has no second thread, which a fork would lose: a
@@ -19,14 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import kept, noise
-from lxbench.processes import IMPORTS, MODEL_FOLDER
-from lxbench.serve import NEEDED
+from lxbench.processes import DEVICE, IMPORTS, MODEL_FOLDER
+from lxbench.serve import NEEDED, import_needed
 from lxbench.steps.compile import COMPILER
 from lxbench.variants import VARIANTS
 
 gc.disable()  # Nothing that is imported is garbage: to look for it takes half a second.
-# Workers of a GPU are spawned. torchao looks what a GPU can do, which begins CUDA, and CUDA does not survive a fork.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
+_of_gpu = os.environ.get(DEVICE) == "cuda"
+if not _of_gpu:  # torchao looks what a GPU can do, which begins CUDA: memory and seconds that no row needs.
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 noise.listen()
 _nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -112,12 +113,16 @@ def _attempt(*parts: Callable[[], object]) -> None:
 
 
 def _prepare() -> None:
+    needed = [partial(import_needed, name) for name in NEEDED]
+    if _of_gpu:  # What else there is looks for the GPU: to do so would begin CUDA, which does not survive a fork.
+        _attempt(*needed, _load_once, _read_tokenizer)
+        return
     asked = _asked()
     _attempt(*_imports(asked), _keep_for_every_environment)
     with ThreadPoolExecutor(1) as pool:
         if COMPILER in asked:
             pool.submit(_ask_the_system)  # Half of its time it waits for other programs.
-        _attempt(*_imports(NEEDED), _load_once, _read_tokenizer)
+        _attempt(*needed, _load_once, _read_tokenizer)
 
 
 _prepare()

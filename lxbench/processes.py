@@ -5,11 +5,12 @@ The server is ``multiprocessing``'s own and imports ``preload``, so that a worke
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -41,6 +42,9 @@ _PRELOADED = "lxbench.preload"
 MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
 # And what the run's rows import; unset, what those of the whole ladder do.
 IMPORTS = "LXBENCH_IMPORTS"
+# And where they run.
+DEVICE = "LXBENCH_DEVICE"
+_REACHED_S = 60.0  # in which a process that is forked should have found the GPU, the server's imports included
 
 
 def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> None:
@@ -50,11 +54,11 @@ def start_server(device: str, model: Path, imports: Iterable[str] | None = None)
         device: ``cpu`` or ``cuda``.
         model: the folder of the run's model.
         imports: modules that the run's rows need, see ``Variant.imports``: without them the server is there sooner.
-            ``None`` for those of the whole ladder.
+            ``None`` for those of the whole ladder. On a GPU they are left to the rows.
     """
-    if _forks(device):
+    if _may_fork():
         asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
-        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), **asked}):
+        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), DEVICE: device, **asked}):
             if _server()._forkserver_pid is None:  # One that is there already may be somebody else's.
                 multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
             forkserver.ensure_running()
@@ -79,21 +83,46 @@ def start(job: Job) -> tuple[BaseProcess, Connection]:
         The process, which waits for the first request, and this side of the connection to it.
     """
     with _environment(_ENVIRONMENT):
-        if _forks(job.device):
+        if _may_fork():
             start_server(job.device, job.folder)
-            # The server may have died of an import: a spawned worker can say of which.
-            with suppress(EOFError, ConnectionError):
-                return _process(multiprocessing.get_context("forkserver"), job)
+            if job.device == "cpu" or reaches_gpu():
+                # The server may have died of an import: a spawned worker can say of which.
+                with suppress(EOFError, ConnectionError):
+                    return _process(multiprocessing.get_context("forkserver"), job)
         return _process(multiprocessing.get_context("spawn"), job)
 
 
-def _forks(device: str) -> bool:
-    """Whether workers are forked.
+def _may_fork() -> bool:
+    """Whether workers are forked: macOS's own libraries do not survive it."""
+    return sys.platform == "linux"
 
-    CUDA does not survive a fork once a library has so much as looked for a card (torchao does when it is imported), nor
-    do macOS's own libraries: there they are spawned.
+
+@functools.cache
+def reaches_gpu() -> bool:
+    """Whether a process that is forked from the server can compute on the GPU, found out by one that tries.
+
+    CUDA does not survive a fork once a library has so much as looked for a card: if one that is imported has, workers
+    are spawned, and import all anew.
     """
-    return device == "cpu" and sys.platform == "linux"
+    with suppress(EOFError, ConnectionError):
+        process, answer = _begin(multiprocessing.get_context("forkserver"), _try_gpu, "looking for the GPU")
+        try:
+            return answer.poll(_REACHED_S) and answer.recv() is True
+        finally:
+            answer.close()
+            process.kill()
+            process.join()
+    return False
+
+
+def _try_gpu(answer: Connection) -> None:
+    import torch
+
+    try:
+        twos = torch.full((8, 8), 2.0, device="cuda")
+        answer.send(float((twos @ twos)[0, 0]) == 32.0)
+    except Exception:  # Whatever it is, a worker would meet it.
+        answer.send(False)
 
 
 def _server() -> Any:
@@ -102,8 +131,13 @@ def _server() -> Any:
 
 
 def _process(context: Any, job: Job) -> tuple[BaseProcess, Connection]:
+    return _begin(context, serve, f"lxbench {job.variant}", job)
+
+
+def _begin(context: Any, target: Callable[..., None], name: str, *arguments: Any) -> tuple[BaseProcess, Connection]:
+    """Start a process that does something, given its side of a connection first; and this side of it."""
     near, far = context.Pipe()
-    process = context.Process(target=serve, args=(far, job), name=f"lxbench {job.variant}", daemon=True)
+    process = context.Process(target=target, args=(far, *arguments), name=name, daemon=True)
     process.start()
     far.close()
     return process, near
