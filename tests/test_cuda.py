@@ -143,3 +143,13 @@ def test_all_is_recorded_on_one_stream() -> None:
     play()
     torch.testing.assert_close(said[0], wanted)
     assert torch.cuda.memory_allocated() - before < 8 * 2**20, "another workspace of cuBLAS"
+
+
+def test_features_stay_on_the_device_and_are_those_of_transformers() -> None:
+    loaded = models.load(models.resolve("shape:tiny").folder, "cuda")
+    samples = audio.read_audio(CLIP)
+    asked = {"sampling_rate": audio.SAMPLE_RATE, "return_tensors": "pt", "device": "cuda"}
+    theirs = loaded.feature_extractor(samples, **asked).input_features
+    ours = loaded.family.extract(loaded, [samples])
+    assert ours.device.type == "cuda"
+    torch.testing.assert_close(ours.cpu(), theirs)

@@ -147,13 +147,11 @@ def features_for(model: Any, extractor: Any, audio: NDArray[np.float32], longest
     samples = window(model)
     if hasattr(model.model.encoder, "heard"):
         samples = HOP * model.model.encoder.heard(math.ceil(max(len(audio), longest) / HOP))
-    features = extractor(
-        audio,
-        sampling_rate=SAMPLE_RATE,
-        max_length=samples,
-        return_tensors="pt",
-        device=str(model.device),  # of the transform: on a CPU it takes longer than a fast row's whole encoder
-    ).input_features
+    if model.device.type == "cuda" and not extractor.dither:
+        from lxbench.features import log_mel
+
+        return log_mel(extractor, audio, samples, model.device).to(model.dtype)
+    features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt").input_features
     return features.to(model.device, model.dtype)
 
 
