@@ -53,7 +53,7 @@ class Decoder(plain.Decoder):
 
     Args:
         old: the decoder whose parts it takes.
-        fused: whether a step at batch 1 is made of ``kernels``.
+        fused: whether the prompt and a step are made of ``kernels``, at batch 1.
     """
 
     def __init__(self, old: plain.Decoder, fused: bool) -> None:
@@ -93,18 +93,19 @@ class Loop:
         self.length, self.end = text_length(model, prompt), model.generation_config.eos_token_id
         batch, device = len(hidden), hidden.device
         self.known = getattr(decoder.embed_tokens, "tokens", None)  # of a cut vocabulary
+        room = max(self.length, len(prompt) + _PASSES)  # What is recorded runs a few times before.
         self.suppressed = places(never, self.known, device)
         self.suppressed_first = places([*never, *not_first], self.known, device)
         self.hidden = torch.empty_like(hidden).copy_(hidden)
         self.bias = None if bias is None else torch.empty_like(bias).copy_(bias)
         self.prompt = torch.tensor([list(prompt)] * batch, device=device)
-        self.texts = torch.zeros(batch, self.length + 1, dtype=torch.long, device=device)
+        self.texts = torch.zeros(batch, room + 1, dtype=torch.long, device=device)
         self.ended = torch.zeros(batch, dtype=torch.bool, device=device)
         self.done = torch.zeros(1, dtype=torch.bool, device=device)
         self.at = torch.zeros(1, dtype=torch.long, device=device)
-        self.places = torch.arange(self.length, device=device)
+        self.places = torch.arange(room, device=device)
         layers = cast("Sequence[DecoderLayer]", decoder.layers)
-        self.caches = [Cache(layer, self.hidden, self.bias, self.length) for layer in layers]
+        self.caches = [Cache(layer, self.hidden, self.bias, room) for layer in layers]
         # Keys and values as the projection has them, side by side: the cache looks at the same memory.
         self.heard = [layer.cross.kv(self.hidden) for layer in layers]
         for layer, cache, heard in zip(layers, self.caches, self.heard, strict=True):

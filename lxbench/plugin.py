@@ -168,7 +168,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         models.check_language(source, chosen.language)
         models.check_batch(source, chosen.batch)
         imports = [name for id in _row_ids(benches) for name in _rows(config)[id].imports]
-        processes.start_server(chosen.device, source.folder, imports)  # It imports what workers need meanwhile.
+        if processes.may_fork(chosen.device, chosen.variants):  # Meanwhile a server imports what workers need.
+            processes.start_server(chosen.device, source.folder, imports)
         watcher = LiveProgress(config.stash[OUT])
         clips, observed = _clips(chosen, watcher)
         longest = max(clip.seconds for clip in clips.clips)

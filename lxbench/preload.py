@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import Any
 
 from lxbench import kept, noise
 from lxbench.processes import DEVICE, IMPORTS, MODEL_FOLDER
-from lxbench.serve import NEEDED, import_needed
+from lxbench.serve import NEEDED
 from lxbench.steps.compile import COMPILER
 from lxbench.variants import VARIANTS
 
@@ -112,17 +113,30 @@ def _attempt(*parts: Callable[[], object]) -> None:
             part()
 
 
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Have whoever asks meanwhile be told that a package is not installed."""
+    sys.modules[package] = None  # type: ignore[assignment]  # What importlib looks for.
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+
+
 def _prepare() -> None:
-    needed = [partial(import_needed, name) for name in NEEDED]
-    if _of_gpu:  # What else there is looks for the GPU: to do so would begin CUDA, which does not survive a fork.
-        _attempt(*needed, _load_once, _read_tokenizer)
+    needed = [*_imports(NEEDED), _load_once, _read_tokenizer]
+    if _of_gpu:
+        # transformers imports torchao wherever it is installed, for models that are stored in its types, and torchao
+        # looks what a GPU can do: that begins CUDA, which does not survive a fork. Rows that use it import it.
+        with _absent("torchao"):
+            _attempt(*needed)
         return
     asked = _asked()
     _attempt(*_imports(asked), _keep_for_every_environment)
     with ThreadPoolExecutor(1) as pool:
         if COMPILER in asked:
             pool.submit(_ask_the_system)  # Half of its time it waits for other programs.
-        _attempt(*needed, _load_once, _read_tokenizer)
+        _attempt(*needed)
 
 
 _prepare()

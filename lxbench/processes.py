@@ -44,11 +44,12 @@ MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
 IMPORTS = "LXBENCH_IMPORTS"
 # And where they run.
 DEVICE = "LXBENCH_DEVICE"
-_REACHED_S = 60.0  # in which a process that is forked should have found the GPU, the server's imports included
+_REACHED_S = 60.0  # in which a process that was forked should have found the GPU
+_not_reached: set[str] = set()  # devices of which forked processes did not find one
 
 
 def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> None:
-    """Have the server that workers are forked from import and read what they need, where there is one; not waited for.
+    """Have the server that workers are forked from import and read what they need; not waited for.
 
     Args:
         device: ``cpu`` or ``cuda``.
@@ -56,12 +57,11 @@ def start_server(device: str, model: Path, imports: Iterable[str] | None = None)
         imports: modules that the run's rows need, see ``Variant.imports``: without them the server is there sooner.
             ``None`` for those of the whole ladder. On a GPU they are left to the rows.
     """
-    if _may_fork():
-        asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
-        with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), DEVICE: device, **asked}):
-            if _server()._forkserver_pid is None:  # One that is there already may be somebody else's.
-                multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
-            forkserver.ensure_running()
+    asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
+    with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), DEVICE: device, **asked}):
+        if _server()._forkserver_pid is None:  # One that is there already may be somebody else's.
+            multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
+        forkserver.ensure_running()
 
 
 def stop_server() -> None:
@@ -83,26 +83,39 @@ def start(job: Job) -> tuple[BaseProcess, Connection]:
         The process, which waits for the first request, and this side of the connection to it.
     """
     with _environment(_ENVIRONMENT):
-        if _may_fork():
+        if may_fork(job.device, job.variants):
             start_server(job.device, job.folder)
-            if job.device == "cpu" or reaches_gpu():
+            if job.device == "cpu" or reaches_gpu(_server()._forkserver_pid):
                 # The server may have died of an import: a spawned worker can say of which.
                 with suppress(EOFError, ConnectionError):
                     return _process(multiprocessing.get_context("forkserver"), job)
+            else:
+                _not_reached.add(job.device)
+                stop_server()
         return _process(multiprocessing.get_context("spawn"), job)
 
 
-def _may_fork() -> bool:
-    """Whether workers are forked: macOS's own libraries do not survive it."""
-    return sys.platform == "linux"
+def may_fork(device: str, variants: str | None) -> bool:
+    """Whether workers are forked from a server; if not, they are spawned, and import all anew.
+
+    macOS's own libraries do not survive a fork. Of a GPU transformers is imported without torchao, see ``preload``:
+    nothing to the ladder's rows, which ask torchao themselves, but others may ask transformers for it.
+
+    Args:
+        device: ``cpu`` or ``cuda``.
+        variants: where rows of one's own are, see ``--lx-variants``.
+    """
+    return sys.platform == "linux" and device not in _not_reached and (device == "cpu" or variants is None)
 
 
 @functools.cache
-def reaches_gpu() -> bool:
+def reaches_gpu(server: int | None) -> bool:  # noqa: ARG001 - another may
     """Whether a process that is forked from the server can compute on the GPU, found out by one that tries.
 
-    CUDA does not survive a fork once a library has so much as looked for a card: if one that is imported has, workers
-    are spawned, and import all anew.
+    CUDA does not survive a fork once a library has so much as looked for a card, and what is imported may do so.
+
+    Args:
+        server: its process id.
     """
     with suppress(EOFError, ConnectionError):
         process, answer = _begin(multiprocessing.get_context("forkserver"), _try_gpu, "looking for the GPU")

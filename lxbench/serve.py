@@ -9,13 +9,11 @@ import signal
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
@@ -69,7 +67,7 @@ class Usage:
 
 
 def serve(connection: Connection, job: Job) -> None:
-    """Build a variant and answer requests about it until the main process is gone: what a spawned process runs."""
+    """Build a variant and answer requests about it until the main process is gone: what its process runs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the main process ends us.
     _redirect(job.log)
     try:
@@ -94,7 +92,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
         connection.send(("stage", text))
 
     for name in NEEDED:
-        import_needed(name)
+        import_module(name)
     connection.recv()  # Wait for leave: two that build and warm up on the same cores at once take many times as long.
     with calibration.clips(job.calibration, job.language) as asked:
         loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
@@ -133,30 +131,6 @@ def _answer_requests(connection: Connection, job: Job) -> None:
             warnings = (*listener.heard, *_graph_warnings(recorded))
             usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, warnings)
             connection.send(("usage", usage))
-
-
-def import_needed(name: str) -> None:
-    """Import one of ``NEEDED``, and keep torchao out of it.
-
-    transformers imports it wherever it is installed, for models stored in its types, which no row loads. On a GPU
-    torchao looks at once what that can do, which begins CUDA, and CUDA does not survive a fork. Rows that use it import
-    it themselves.
-    """
-    with _absent("torchao"):
-        import_module(name)
-
-
-@contextmanager
-def _absent(package: str) -> Iterator[None]:
-    """Have whoever asks meanwhile be told that a package is not installed."""
-    kept: Any = sys.modules.get(package)
-    sys.modules[package] = None  # type: ignore[assignment]  # What importlib looks for.
-    try:
-        yield
-    finally:
-        del sys.modules[package]
-        if kept is not None:
-            sys.modules[package] = kept
 
 
 def _redirect(log: Path) -> None:

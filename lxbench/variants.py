@@ -271,7 +271,7 @@ VARIANTS = ladder(
         "graphs",
         CUDA,
         (plain_decoding, graph_encoder, graph_decoding(fused=True)),
-        "the plain loop and the encoder as CUDA graphs, a decoding step in kernels of our own",
+        "the plain loop and the encoder as CUDA graphs, prompt and decoding step in kernels of our own",
         runs="cudaGraphLaunch",
         elsewhere=GPU_ALONE,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from torch.nn.functional import conv1d
 
-from lxbench import audio, gpu, graphed, models
+from lxbench import audio, gpu, graphed, models, processes
 from lxbench.build import exact_float32
 from lxbench.serve import Job
 from lxbench.steps.precision import allow_tf32
@@ -35,6 +36,14 @@ def fill(model):
 
 VARIANTS = (Variant("too-large", CUDA, (fill,)), Variant("behind-it", CUDA, (cast("float16"),)))
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def server_of_a_gpu() -> Iterator[None]:
+    """Have workers forked from a server of their own: one of the CPU sees no GPU."""
+    processes.stop_server()
+    yield
+    processes.stop_server()
 
 
 def test_device_memory_is_back_after_a_variant(tmp_path: Path) -> None:

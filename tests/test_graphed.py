@@ -86,6 +86,21 @@ def test_a_text_that_never_ends_is_cut_off_where_the_plain_loop_cuts_it(small: A
     assert model.model.decoder.greedy(model, heard, PROMPT, never, NOT_FIRST) == expected
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_text_of_one_token_is_recorded_within_its_bounds(small: Any, fused: bool) -> None:
+    """What is recorded runs a few times before: so many tokens there must be room for."""
+    model = plain_decoding(small)
+    model.generation_config.max_length = 1
+    heard = model.model.encoder(inputs(1, 0), return_dict=True)
+    expected = model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST)
+    model = graph_decoding(fused)(model)
+    assert model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST) == expected
+    assert len(expected[0]) <= 1
+    (loop,) = model.model.decoder._loops.values()
+    for name, each in (("text", loop.texts), ("keys", loop.caches[0].keys[0, 0]), ("places", loop.places)):
+        assert max(each.shape) >= len(PROMPT) + graphed._PASSES, name
+
+
 def test_merged_positions_weigh_what_they_stand_for(small: Any) -> None:
     model = plain_decoding(small)
     heard = model.model.encoder(inputs(1, 0), return_dict=True)

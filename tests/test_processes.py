@@ -17,8 +17,9 @@ import torch
 from lxbench import embedded, processes
 from lxbench.serve import serve
 from tests.suite import ROOT
-from tests.test_worker import job, what_it_says
+from tests.test_worker import job
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 _LOOKED = 3
 _FORBIDDEN = f"""
 import os, sys, torch
@@ -26,6 +27,10 @@ def looked(*_, **__):
     os._exit({_LOOKED})
 for name in ("is_available", "device_count", "current_device", "get_device_capability", "_lazy_init"):
     setattr(torch.cuda, name, looked)
+for name in ("is_available", "device_count"):
+    setattr(torch.accelerator, name, looked)
+if torch.backends.cuda.is_built():
+    torch._C._cuda_getDeviceCount = looked
 """
 
 
@@ -33,7 +38,8 @@ def code(script: str, **environ: str) -> int:
     """The exit code of a script; what it prints is hushed where the server is imported."""
     environ = {**os.environ, "LXBENCH_MODEL_FOLDER": str(embedded.restore()), **environ}
     environ.pop("CUDA_VISIBLE_DEVICES", None)
-    return subprocess.run([sys.executable, "-c", _FORBIDDEN + script], env=environ, cwd=ROOT).returncode
+    command = [sys.executable, "-c", _FORBIDDEN + script]
+    return subprocess.run(command, env=environ, cwd=ROOT, timeout=240, check=False).returncode
 
 
 def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it() -> None:
@@ -44,59 +50,51 @@ def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it() -> None:
     assert code("import torchao.quantization") == _LOOKED, "then it need not be kept out any more"
 
 
-def test_a_row_that_uses_torchao_imports_it_behind_the_others(tmp_path: Path) -> None:
-    rows = """
-from lxbench.ladder import Variant
-from lxbench.steps.precision import cast
-from lxbench.steps.quantize import torchao_w8
-
-
-def told(model):
-    import sys
-
-    print("torchao in memory:", "torchao" in sys.modules)
-    model = torchao_w8(model)
-    print("and now:", "torchao" in sys.modules, flush=True)
-    return model
-
-
-VARIANTS = [Variant("told", ("cpu",), (told,), "int8 weights")]
-"""
-    log = what_it_says(tmp_path, rows, {"LXBENCH_IMPORTS": ""})
-    assert "torchao in memory: False" in log
-    assert "and now: True" in log
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
+@linux
 def test_a_forked_process_finds_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom lxbench import processes\n"
+        "import multiprocessing, sys\nfrom operator import methodcaller\nfrom pathlib import Path\n"
+        "from lxbench import processes\n"
         "if __name__ == '__main__':\n"
         "    processes.start_server('cuda', Path(sys.argv[1]))\n"
-        "    print('reached:', processes.reaches_gpu())\n"
+        "    forkserver = multiprocessing.get_context('forkserver')\n"
+        "    process, answer = processes._begin(forkserver, methodcaller('send', 'there'), 'answers')\n"
+        "    print(answer.recv(), processes.reaches_gpu(processes._server()._forkserver_pid))\n"
         "    processes.stop_server()\n"
     )
     command = [sys.executable, str(tmp_path / "main.py"), str(embedded.restore())]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
-    assert done.stdout == f"reached: {torch.cuda.is_available()}\n", done.stderr
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240, check=False)
+    assert done.stdout == f"there {torch.cuda.is_available()}\n", done.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
-@pytest.mark.parametrize(("reached", "how"), [(True, "forkserver"), (False, "spawn")])
+@linux
+@pytest.mark.parametrize(
+    ("reached", "variants", "how"), [(True, None, "forkserver"), (False, None, "spawn"), (True, "rows.py", "spawn")]
+)
 def test_workers_of_a_gpu_are_forked_where_that_reaches_it(
-    reached: bool, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reached: bool, variants: str | None, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[tuple[str, Any]] = []
-    monkeypatch.setattr(processes, "reaches_gpu", lambda: reached)
-    monkeypatch.setattr(processes, "start_server", lambda *_: None)
+    done: list[str] = []
+    monkeypatch.setattr(processes, "_not_reached", set())
+    monkeypatch.setattr(processes, "reaches_gpu", lambda _: reached)
+    monkeypatch.setattr(processes, "start_server", lambda *_: done.append("server started"))
+    monkeypatch.setattr(processes, "stop_server", lambda: done.append("server stopped"))
     monkeypatch.setattr(
         processes, "_begin", lambda context, target, *_: begun.append((context.get_start_method(), target))
     )
-    processes.start(replace(job(tmp_path, "fp16"), device="cuda"))
-    assert begun == [(how, serve)]
+    asked = replace(job(tmp_path, "fp16"), device="cuda", variants=variants)
+    for _ in range(2):
+        processes.start(asked)
+    assert begun == [(how, serve)] * 2
+    if variants is not None:
+        assert done == [], "a server for nobody"
+    elif not reached:
+        assert done == ["server started", "server stopped"], "once it is known, no server is needed any more"
 
 
+@linux
 @pytest.mark.parametrize(
     ("does", "patience_s", "reached"),
     [
@@ -118,8 +116,10 @@ def test_a_process_that_says_nothing_has_not_reached_the_gpu(
     monkeypatch.setattr(processes, "_REACHED_S", patience_s)
     processes.reaches_gpu.cache_clear()
     try:
-        assert [processes.reaches_gpu(), processes.reaches_gpu()] == [reached, reached]
+        assert [processes.reaches_gpu(1), processes.reaches_gpu(1)] == [reached, reached]
+        ((process, _),) = begun  # Asked once.
+        assert not process.is_alive()
+        assert processes.reaches_gpu(2) is reached
+        assert len(begun) == 2, "of another server it is not known"
     finally:
         processes.reaches_gpu.cache_clear()
-    ((process, _),) = begun  # Asked once.
-    assert not process.is_alive()

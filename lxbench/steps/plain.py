@@ -24,7 +24,7 @@ def graph_decoding(fused: bool = False) -> Step:
     """Record the plain loop's prompt and its step as CUDA graphs; see ``lxbench.graphed``.
 
     Args:
-        fused: whether a step at batch 1 is made of ``lxbench.kernels``.
+        fused: whether the prompt and a step are made of ``lxbench.kernels``, at batch 1.
     """
 
     def step(model: Any) -> Any:
