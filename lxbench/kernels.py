@@ -1,7 +1,8 @@
 """The kernels of a decoding step at batch 1, in Triton (Tillet et al. 2019, https://doi.org/10.1145/3315508.3329973).
 
 Such a step reads every weight once and does next to nothing with it: what is left to win is to read at full width, and
-never to stop reading. A layer is seven kernels: three products take the normalisation before them along, one the GELU
+never to stop reading. The prompt is read by the same kernels: its few tokens are multiplied by what a program has read
+for the first. A layer is seven kernels: three products take the normalisation before them along, one the GELU
 behind it, three the residual. Attention has none that only waits for others: the last program to end of those that
 multiply for a head looks back at the text; attention to what was heard is cut into pieces of it, as in Flash-Decoding
 (https://pytorch.org/blog/flash-decoding/), and the last of a head puts them together. On Hopper and newer each kernel
