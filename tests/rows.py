@@ -94,8 +94,8 @@ def scale_a_layer(model: Any) -> Any:
     return model
 
 
-def slow_down(model: Any) -> Any:
-    """A deliberate slowdown: encoder and decoder together take 30 % longer."""
+def slow_down(model: Any, by: float = 0.3) -> Any:
+    """A deliberate slowdown: encoder and decoder together take 30 % longer, or more."""
     encode, greedy, began = model.model.encoder.forward, model.model.decoder.greedy, [0.0]
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -104,11 +104,16 @@ def slow_down(model: Any) -> Any:
 
     def slower(*args: Any, **kwargs: Any) -> Any:
         said = greedy(*args, **kwargs)
-        time.sleep(0.3 * (time.perf_counter() - began[0]))
+        time.sleep(by * (time.perf_counter() - began[0]))
         return said
 
     model.model.encoder.forward, model.model.decoder.greedy = forward, slower
     return model
+
+
+def stall(model: Any) -> Any:
+    """A slowdown that no machine hides: five times as long."""
+    return slow_down(model, 4.0)
 
 
 def compile_again(model: Any) -> Any:
@@ -141,7 +146,12 @@ def fast() -> tuple[Step, ...]:
     return plain_decoding, merge_padding(64)
 
 
-_HARMS: dict[str, tuple[Step, ...]] = {"": (), "accuracy": (scale_a_layer,), "speed": (slow_down,)}
+_HARMS: dict[str, tuple[Step, ...]] = {
+    "": (),
+    "accuracy": (scale_a_layer,),
+    "speed": (slow_down,),
+    "stall": (stall,),
+}
 
 VARIANTS = (
     Variant("dies", CPU, steps=(die,)),

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,23 @@ class Flat(str):
 
     def __contains__(self, text: object) -> bool:
         return "".join(str(text).split()) in "".join(self.split())
+
+
+def disturbed(runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether runs say themselves that others had a part of the machine, or that it was not always in the same state.
+
+    Then a slowdown of some 30 % may rightly be INCONCLUSIVE, and only a larger one has to be red.
+    """
+    rows = [row for run in runs for row in run["rows"]]
+    taken = [(row["disturbance"] or {}).get(by) or 0.0 for row in rows for by in ("stolen", "others")]
+    means = []
+    for row in rows:
+        fp32 = [seconds for clip in row["clips"] for seconds, _ in clip.get("pairs") or ()]
+        means += [sum(fp32) / len(fp32)] if fp32 else []
+    moved = max(means, default=1.0) / min(means, default=1.0)
+    words = [verdict["text"] for row in rows for verdict in row["verdicts"].values()]
+    told = any("the machine is in another state" in text for text in words)
+    return told or moved > 1.1 or max(taken, default=0.0) >= 0.2
 
 
 def said(folder: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ import pytest
 from lxbench import ab
 from lxbench.errors import UsageError
 from lxbench.report import terminal
-from tests.suite import ROOT, Flat, bench_environ, copy_clips, git, needs_git, refused
+from tests.suite import ROOT, Flat, bench_environ, copy_clips, disturbed, git, needs_git, refused
 
 
 def made(factor: float, seed: int, apart: float = 0.0, **row: Any) -> dict[str, Any]:
@@ -165,21 +165,32 @@ def test_a_comparison_that_is_ended_leaves_nothing_behind(clone: Path, tmp_path:
 @needs_git
 def test_slower_code_of_the_working_tree_is_red(clone: Path, tmp_path: Path) -> None:
     """Each side has to import its own package."""
-    with (clone / "lxbench" / "__init__.py").open("a") as package:
-        package.write('\nHARM = "speed"\n')
-    process = comparison(clone, tmp_path, "--rounds", "2")
-    output, _ = process.communicate(timeout=400)
-    (kept,) = (tmp_path / "left").glob("*-ab/ab.json")
-    (found,) = json.loads(kept.read_text("utf-8"))["variants"]
+    package = clone / "lxbench" / "__init__.py"
+    as_it_is = package.read_text("utf-8")
+
+    def compare(harm: str) -> tuple[dict[str, Any], list[dict[str, Any]], str, int]:
+        package.write_text(f'{as_it_is}\nHARM = "{harm}"\n', "utf-8")
+        folder = tmp_path / harm
+        process = comparison(clone, folder, "--rounds", "2")
+        output, _ = process.communicate(timeout=400)
+        (kept,) = (folder / "left").glob("*-ab/ab.json")
+        (found,) = json.loads(kept.read_text("utf-8"))["variants"]
+        whole = [json.loads(run.read_text("utf-8")) for run in kept.parent.glob("2*/results.json")]
+        assert len(whole) == 4, output
+        return found, whole, output, process.returncode
+
+    left, (found, whole, output, code) = pytest.approx(1 / 1.3, rel=0.15), compare("speed")
+    if found["verdict"] == "INCONCLUSIVE" and disturbed(whole):  # One that any machine has to tell.
+        left, (found, whole, output, code) = pytest.approx(1 / 5, rel=0.5), compare("stall")
     assert found["verdict"] == "REGRESSED", output
-    assert found["change"]["value"] == pytest.approx(1 / 1.3, rel=0.15)
+    assert found["change"]["value"] == left
     assert found["texts_moved"] == 0
     assert "REGRESSED harmed: slower beside fp32, " in Flat(output)
     order = [line.split(", ")[1] for line in output.splitlines() if line.startswith("ab: run ")]
     commit = git(clone, "rev-parse", "--short", "HEAD").strip()
     assert order == [commit, "now", "now", commit]
     assert "NEW" not in output.partition("lxbench ==")[2]
-    assert process.returncode == 1
+    assert code == 1
     assert git(clone, "status", "--short") == " M lxbench/__init__.py\n", "it left something in the working tree"
     assert git(clone, "worktree", "list").count("\n") == 1
 
