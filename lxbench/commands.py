@@ -45,15 +45,15 @@ def to_calibrate(device: str, row: str, options: Sequence[str] = ()) -> str:
     )
 
 
-def to_compare_codes(device: str, row: str, commit: str, options: Sequence[str] = ()) -> str:
-    """The command that runs a row with the code of a commit and with that of now, in turn; see ``to_record``."""
+def to_compare_codes(device: str, rows: Sequence[str], commit: str, options: Sequence[str] = ()) -> str:
+    """The command that runs rows with the code of a commit and with that of now, in turn; see ``to_record``."""
     session = "nox -s ab --" if device == "cpu" else "python -m lxbench.ab"
     kind = [] if device == "cpu" else ["--lx-device", device]
-    return f"{session} {shlex.join([commit, *kind, *_alone(row), *options])}"
+    return f"{session} {shlex.join([commit, *kind, *_alone(*rows), *options])}"
 
 
-def _alone(row: str) -> list[str]:
-    return ["-k", f"[{row}]"] if row else []
+def _alone(*rows: str) -> list[str]:
+    return ["-k", " or ".join(f"[{row}]" for row in rows)] if any(rows) else []
 
 
 def typed(command: str, installed: bool = INSTALLED) -> str:

@@ -72,12 +72,20 @@ def judge_speed(run: Run, row: Row) -> Verdict:
 def _doubts(run: Run, row: Row, then: Speed) -> str:
     """The commands that tell slower code from a slower machine, and from processes that are apart."""
     told, options = "", repeated(run.settings)
-    if commit := commits.since(run.baseline_path(row.variant.name), partial(baselines.has_speed, then)):
-        in_turn = to_compare_codes(row.device, row.id, commit, options)
+    if commit := recorded_in(run, row):
+        in_turn = to_compare_codes(row.device, [row.id], commit, options)
         told += f"; {typed(in_turn)} runs the code of its record and this in turn"
     if then.spread is None:
         told += f"; {typed(to_calibrate(row.device, row.id, options))} tells how far equal runs are apart"
     return told
+
+
+def recorded_in(run: Run, row: Row) -> str:
+    """The commit that the record of a row's speed is of; empty where there is no record, or git does not know."""
+    then = stored_speed(run, row)
+    if then is None:
+        return ""
+    return commits.since(run.baseline_path(row.variant.name), partial(baselines.has_speed, then))
 
 
 def judge_seconds(run: Run, row: Row) -> Verdict | None:

@@ -67,12 +67,12 @@ def test_what_records_and_calibrates_takes_the_options_of_a_run_along() -> None:
 
 def test_what_compares_codes_goes_by_the_device_and_names_the_commit_first() -> None:
     options = ["--lx-corpus", "my speech"]
-    told = commands.to_compare_codes("cpu", "q-cpu", "c0ffee", options)
+    told = commands.to_compare_codes("cpu", ["q-cpu"], "c0ffee", options)
     assert told == "nox -s ab -- c0ffee -k '[q-cpu]' --lx-corpus 'my speech'"
     installed = "python -m lxbench.ab --lx-device=cpu c0ffee -k '[q-cpu]' --lx-corpus='my speech'"
     assert commands.typed(told, installed=True) == installed
-    told = commands.to_compare_codes("cuda", "q-cuda", "c0ffee")
-    assert told == "python -m lxbench.ab c0ffee --lx-device cuda -k '[q-cuda]'"
+    told = commands.to_compare_codes("cuda", ["q-cuda", "p-cuda"], "c0ffee")
+    assert told == "python -m lxbench.ab c0ffee --lx-device cuda -k '[q-cuda] or [p-cuda]'"
 
 
 @pytest.mark.parametrize("name", ["ab", "baselines", "calibrate"])

@@ -146,6 +146,15 @@ def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytes
     assert kept.origins == {"new": 3, "cached": 1}
     assert tmp_path in other.path.parents
 
+    def rename(path: Path) -> None:
+        path.rename(path.with_name("changed.onnx"))
+
+    (changed, _), (same, _) = (graphs.export_say(model, graphs.Finish("changed", rename)) for _ in range(2))
+    assert kept.origins == {"new": 4, "cached": 3}, "it is made of what was exported, and once"
+    assert changed == same
+    assert changed.path.name == "changed.onnx"
+    assert other.path.is_file()
+
 
 def test_a_row_whose_package_is_not_there_says_so() -> None:
     row = Variant("x", ladder.CPU, needs="_no_such_engine")

@@ -57,6 +57,14 @@ def test_a_row_that_was_cut_off_is_not_said_to_be_judged_on_a_part() -> None:
     assert "judged on the first 2 of 3 clips, where they say what they said then: bnb-int8;" in said
 
 
+def test_rows_that_may_be_slower_are_named_with_the_command_that_tells() -> None:
+    suspected = [{"rows": ["q-cpu", "p-cpu"], "command": "nox -s ab -- c0ffee -k '[q-cpu] or [p-cpu]'"}]
+    found = results(row("q", "INCONCLUSIVE"), row("p", "INCONCLUSIVE"), suspected=suspected)
+    assert list(remarks.remarks(found)) == [
+        "slower than is tolerated, or a slower machine: q-cpu, p-cpu; nox -s ab -- c0ffee -k '[q-cpu] or [p-cpu]' tells"
+    ]
+
+
 def test_a_disturbed_machine_is_noted() -> None:
     busy = {"load": 3.0, "stolen": 0.01, "others": 0.94, "mhz": None}
     found = results(row("fp32", "PASS", disturbance=None), row("bf16", "PASS", disturbance=busy), row("q", "PASS"))

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from torch.nn.functional import gelu
 
 from lxbench import kept, plain
 from lxbench.plain import Decoder, DecoderLayer, Encoder
+
+_FILE = "graph.onnx"
 
 
 class Heard(nn.Module):
@@ -201,16 +204,26 @@ def export_say(model: Any, finish: Finish = Finish()) -> tuple[Graph, list[tuple
 
 
 def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: Finish) -> Graph:
-    """A graph of the same module, made by the same code and versions, is made once."""
-
-    def make(folder: Path) -> None:
-        with _quiet():
-            write(folder / "graph.onnx")
-            finish.change(folder / "graph.onnx")
-
+    """A graph of the same module, made by the same code and versions, is made once; so is what is made of it."""
     made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")]
     code = (Path(file).read_bytes() for file in (__file__, plain.__file__))
-    folder = kept.place("graphs", kept.digest(module.state_dict(), str(module), sizes, finish.name, made_by, *code))
+    source = kept.digest(module.state_dict(), str(module), sizes, made_by, *code)
+
+    def export(folder: Path) -> None:
+        with _quiet():
+            write(folder / _FILE)
+
+    def change(folder: Path) -> None:
+        exported = _graph(source, export).path.parent
+        shutil.copytree(exported, folder, ignore=shutil.ignore_patterns(kept.SUMS), dirs_exist_ok=True)
+        with _quiet():
+            finish.change(folder / _FILE)
+
+    return _graph(kept.digest({}, source, finish.name), change) if finish.name else _graph(source, export)
+
+
+def _graph(digest: str, make: Callable[[Path], None]) -> Graph:
+    folder = kept.place("graphs", digest)
     kept.ensure(folder, make)
     size = sum(file.stat().st_size for file in folder.iterdir() if file.name != kept.SUMS)
     (path,) = folder.glob("*.onnx")

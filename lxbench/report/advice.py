@@ -57,7 +57,9 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         declared_in = _declared_in(usable[0], settings)
         there = ", ".join(name for name in usable if _declared_in(name, settings) == declared_in)
         return typed(f"less {declared_in}  # {there}: declared unusable here, and usable")
-    return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED]) if Word.IMPROVED in moved else ""
+    if Word.IMPROVED in moved:
+        return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED])
+    return next((one["command"] for one in results["suspected"]), "")
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:

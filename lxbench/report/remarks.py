@@ -32,6 +32,8 @@ def remarks(results: Results) -> Iterator[str]:
     yield from _disturbed(results)
     yield from _other_state(results)
     yield from _throttled(results)
+    for one in results.get("suspected", ()):  # A comparison has none.
+        yield f"slower than is tolerated, or a slower machine: {', '.join(one['rows'])}; {one['command']} tells"
     for row in results["rows"]:
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(row["variant"])
