@@ -8,13 +8,13 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from lxbench import gate, looks
-from lxbench.pairing import heard_s
+from lxbench.pairing import clips_heard_s
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.verdict import Verdict
 
 
-@pytest.mark.benchmark(timer=heard_s)
+@pytest.mark.benchmark(timer=clips_heard_s)
 @pytest.mark.filterwarnings("ignore:Benchmark fixture was not used")
 def test_latency(row: Row, run: Run, benchmark: BenchmarkFixture, expect: Callable[[Row, str, Verdict], None]) -> None:
     if benchmark.disabled:

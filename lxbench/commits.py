@@ -15,6 +15,8 @@ from lxbench.errors import UsageError
 # What git tells its hooks: where one is says enough, and a hook's index is not ours to write.
 _OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
+_PATIENCE_S = 20.0  # with what only looks something up; a clone without its files fetches them for it
+
 
 def resolve(name: str) -> str:
     """The hash of a commit, as short as it is unique.
@@ -137,13 +139,16 @@ def environ() -> dict[str, str]:
 
 def _git(*arguments: str, cwd: Path | None = None) -> str | None:
     """What git prints, without the line's end; None where it fails."""
-    done = _run(*arguments, cwd=cwd)
+    done = _run(*arguments, cwd=cwd, patience_s=_PATIENCE_S)
     return done.stdout.strip() if not done.returncode else None
 
 
-def _run(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def _run(*arguments: str, cwd: Path | None = None, patience_s: float | None = None) -> subprocess.CompletedProcess[str]:
     command: Sequence[str] = ("git", *arguments)
     try:
-        return subprocess.run(command, cwd=cwd, env=environ(), capture_output=True, text=True, check=False)
-    except OSError as error:  # There is no git, or no such folder.
+        return subprocess.run(
+            command, cwd=cwd, env=environ(), capture_output=True, timeout=patience_s, check=False,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:  # There is no git, or no such folder.
         return subprocess.CompletedProcess(command, 127, "", str(error))

@@ -110,7 +110,7 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
         )
     present = {row["id"] for row in now["rows"]}
     gone = [row["variant"] for row in then["rows"] if row["id"] not in present]
-    return {**now, "rows": rows, "orphans": gone, "absent": []}
+    return {**now, "rows": rows, "orphans": gone, "absent": [], "suspected": {"rows": [], "command": ""}}
 
 
 def _ids(run: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from lxbench import files, history, looks, results, update
+from lxbench import files, history, results, suspects, update
 from lxbench.report import advice, bencher, markdown, page
 from lxbench.run import Run
 
@@ -57,7 +57,7 @@ def write(
     command = advice.command_line(arguments)
     found = results.collect(run, started=run.folder.name, wall_s=wall_s, command=command, interrupted=interrupted)
     found["history"] = [*earlier, *results.ratios(found)]
-    found["suspected"] = looks.suspected(run)
+    found["suspected"] = {"rows": [], "command": ""} if interrupted else suspects.find(run)
     found["next"] = advice.next_command(found, run.settings, ending.updated)
     ending.results, ending.comparison = found, _beside_the_last(run)
     try:

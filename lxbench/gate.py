@@ -13,6 +13,7 @@ from lxbench.commands import to_calibrate, to_compare_codes, to_record, typed
 from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.settings import repeated
+from lxbench.stats import Change
 from lxbench.verdict import Verdict, Word
 
 AS_RECORDED = (Word.PASS, Word.INCONCLUSIVE)
@@ -33,6 +34,12 @@ def judge_effect(row: Row) -> Verdict:
 def stored_speed(run: Run, row: Row) -> Speed | None:
     """What is stored of a row's speed on this kind of machine."""
     return row.baseline.speed_on(run.machine) if row.baseline is not None else None
+
+
+def changed_speed(run: Run, row: Row) -> Change | None:
+    """By what factor the ratios have changed since they were stored; None where there is nothing to compare."""
+    then = stored_speed(run, row)
+    return None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
 
 
 def judge_speed(run: Run, row: Row) -> Verdict:
@@ -61,7 +68,7 @@ def judge_speed(run: Run, row: Row) -> Verdict:
             f"no speed is stored for this kind of machine, the baseline's differs in {', '.join(differing)}; "
             f"{typed(to_record(row.device, options=repeated(run.settings)))} records it",
         )
-    changed = verdict_speed.speed_change(row.timing, then, run.comparisons)
+    changed = changed_speed(run, row)
     said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
     length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 from lxbench import baselines, gate, verdict_speed
-from lxbench.commands import to_compare_codes, typed
 from lxbench.corpus import Corpus
 from lxbench.errors import BaselineError
 from lxbench.ladder import Variant
 from lxbench.pairing import PAIRED_CLIPS
 from lxbench.row import Row, row_id
 from lxbench.run import Run
-from lxbench.settings import repeated
-from lxbench.stats import Change, Timing
+from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 
 # How often fp32 is timed beside a block of clips at most, where the speed is still undecided.
@@ -137,33 +134,12 @@ def _claim(run: Run, row: Row) -> float:
     """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
     if not undecided(run, row):
         return 0.0
-    return SUSPECTED if any(_looks_slower(run, each) for each in (row, *_twins(run, row))) else 1.0
-
-
-def suspected(run: Run) -> list[dict[str, Any]]:
-    """The rows that look slower than is tolerated and are not surely so, with the command that tells whether they are.
-
-    Returns:
-        For each commit that holds records of such rows: ``rows``, their ids, and the ``command`` to paste.
-    """
-    by_commit: dict[str, list[str]] = {}
-    for row in run.rows:
-        said = row.verdicts.get("speed")
-        if said is None or said.word is not Word.INCONCLUSIVE or not _looks_slower(run, row):
-            continue
-        if commit := gate.recorded_in(run, row):
-            by_commit.setdefault(commit, []).append(row.id)
-    device, options = run.settings.device, repeated(run.settings)
-    return [
-        {"rows": rows, "command": typed(to_compare_codes(device, rows, commit, options))}
-        for commit, rows in by_commit.items()
-    ]
-
-
-def _looks_slower(run: Run, row: Row) -> bool:
-    """Whether a row's ratio to fp32 is lower than is tolerated, surely so or not."""
-    changed = _changed(run, row)
-    return changed is not None and changed.plain.value < 1 - row.variant.tolerance.speed
+    slower = any(
+        (changed := gate.changed_speed(run, each)) is not None
+        and changed.plain.value < 1 - each.variant.tolerance.speed
+        for each in (row, *_twins(run, row))
+    )
+    return SUSPECTED if slower else 1.0
 
 
 def undecided(run: Run, row: Row) -> bool:
@@ -198,17 +174,12 @@ def _looks(row: Row) -> int:
 
 def _worth_more(run: Run, row: Row) -> bool:
     """Whether what is stored of a row leaves its speed undecided after the looks at it."""
-    then, changed = gate.stored_speed(run, row), _changed(run, row)
+    then, changed = gate.stored_speed(run, row), gate.changed_speed(run, row)
     if then is None or changed is None or gate.judge_identity(run, row) is not None:
         return False
     # A record of format 1 knows no clips, and no further timing makes it surer: a row is only not red by one look.
     known = bool(then.timed.ratios) or verdict_speed.word_of(changed, row.variant.tolerance.speed) is Word.REGRESSED
     return known and verdict_speed.worth_more(changed, row.variant.tolerance.speed, _looks(row))
-
-
-def _changed(run: Run, row: Row) -> Change | None:
-    then = gate.stored_speed(run, row)
-    return None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
 
 
 def _twins(run: Run, row: Row) -> list[Row]:

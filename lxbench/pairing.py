@@ -19,15 +19,15 @@ PAIRED_CLIPS = 24
 # A machine is in one state for some minutes, and ratios with it: what is timed so many seconds later is of another
 # occasion (docs/verdicts.md).
 _OCCASION_S = 300.0
-_heard_s = 0.0
+_clips_heard_s = 0.0
 
 
-def heard_s() -> float:
+def clips_heard_s() -> float:
     """Seconds of all clips that pytest-benchmark has timed, as measured where they were heard: the timer it is given.
 
     Its own would add the way to the worker and back: a fraction of a millisecond, but six on a disturbed machine.
     """
-    return _heard_s
+    return _clips_heard_s
 
 
 class Pairing:
@@ -88,10 +88,10 @@ class Pairing:
         return (index, clip), {}
 
     def target(self, index: int, clip: Clip) -> None:  # noqa: ARG002 - pedantic passes the same arguments to both
-        """Transcribe one clip: what pytest-benchmark times, by ``heard_s``."""
-        global _heard_s
+        """Transcribe one clip: what pytest-benchmark times, by ``clips_heard_s``."""
+        global _clips_heard_s
         self.transcripts[clip.id] = self._variant.transcribe()
-        _heard_s += self.transcripts[clip.id].seconds
+        _clips_heard_s += self.transcripts[clip.id].seconds
 
     def teardown(self, index: int, clip: Clip) -> None:
         """On odd rounds the reference goes second."""

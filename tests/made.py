@@ -13,7 +13,7 @@ from lxbench.row import Row
 from lxbench.run import Run
 from lxbench.serve import Usage
 from lxbench.settings import Settings
-from lxbench.transcribe import Transcript
+from lxbench.transcribe import PARTS, Transcript
 from tests.samples import MODEL
 
 FP32, BF16 = Variant("fp32", CPU, runs="addmm float32"), Variant("bf16", CPU, runs="addmm bfloat16")
@@ -40,7 +40,7 @@ def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: 
     row.report = BuildReport(census={"size_mib": 138.5}, kernels={variant.runs: 1})
     for number, clip in enumerate(run.corpus.clips):
         row.transcripts[clip.id] = Transcript(
-            "совсем другое" if number < wrong else clip.text, 5, seconds + number / 100
+            "совсем другое" if number < wrong else clip.text, 5, seconds + number / 100, dict.fromkeys(PARTS, 0.1)
         )
         if variant is not FP32:
             row.pairs[clip.id] = [(1.0 + number / 50, seconds + number / 100)]

@@ -78,7 +78,7 @@ def results(*rows: dict[str, Any], **values: Any) -> dict[str, Any]:
         "order": [row["variant"] for row in rows],
         "orphans": [],
         "notes": [],
-        "suspected": [],
+        "suspected": {"rows": [], "command": ""},
         "next": "",
         **values,
     }

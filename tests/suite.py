@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from typing import Any
 import pytest
 
 from lxbench import commits, corpus
+from lxbench.report.remarks import DISTURBED
+from lxbench.verdict_speed import OTHER_STATE
 
 ROOT = Path(__file__).parent.parent
 CORPORA = ROOT / "bench" / "corpora"
@@ -80,10 +83,10 @@ def disturbed(runs: Sequence[dict[str, Any]]) -> bool:
     for row in rows:
         fp32 = [seconds for clip in row["clips"] for seconds, _ in clip.get("pairs") or ()]
         means += [sum(fp32) / len(fp32)] if fp32 else []
-    moved = max(means, default=1.0) / min(means, default=1.0)
+    moved = math.log(max(means, default=1.0) / min(means, default=1.0))
     words = [verdict["text"] for row in rows for verdict in row["verdicts"].values()]
     told = any("the machine is in another state" in text for text in words)
-    return told or moved > 1.1 or max(taken, default=0.0) >= 0.2
+    return told or moved > OTHER_STATE or max(taken, default=0.0) >= DISTURBED
 
 
 def said(folder: Path) -> dict[str, str]:

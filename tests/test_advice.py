@@ -40,9 +40,9 @@ def test_the_next_command(rows: list[tuple[str, str]], updated: list[str], comma
 
 
 def test_what_may_be_slower_is_what_is_looked_into_where_nothing_is_urgent() -> None:
-    suspected = [{"rows": ["q-cpu"], "command": "nox -s ab -- c0ffee -k '[q-cpu]'"}]
+    suspected = {"rows": ["q-cpu"], "command": "nox -s ab -- c0ffee -k '[q-cpu]'"}
     unsure, red = row("q", "INCONCLUSIVE"), row("x", "CRASHED")
-    assert advice.next_command(results(unsure, suspected=suspected), SETTINGS, []) == suspected[0]["command"]
+    assert advice.next_command(results(unsure, suspected=suspected), SETTINGS, []) == suspected["command"]
     assert advice.next_command(results(unsure, red, suspected=suspected), SETTINGS, []).startswith("less ")
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,7 @@ def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Ben
     spent, parts = results(stored)["harness"], ("transcribing", "warming_up", "building", "loading", "own")
     assert sum(spent[f"{part}_share"] for part in parts) == pytest.approx(1, abs=0.001)
     assert spent["own_share"] < 0.5
-    assert sum(timed) < spent["transcribing_s"] < sum(timed) + 0.5
+    assert round(sum(timed), 3) <= spent["transcribing_s"] < sum(timed) + 0.5
     seconds = row["build"]["seconds"]
     prepared = seconds["steps"] + seconds["warm-up"]
     assert spent["warming_up_s"] + spent["building_s"] == pytest.approx(prepared, abs=0.002)
@@ -325,13 +326,16 @@ def test_a_deliberate_accuracy_regression(bench: Bench, stored: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_deliberate_slowdown_of_30_percent(bench: Bench, stored: Path) -> None:
+def test_a_deliberate_slowdown_of_30_percent(
+    bench: Bench, stored: Path, record_property: Callable[[str, object], None]
+) -> None:
     """On a machine that cannot tell it for sure, and says so, one that it has to tell."""
     before = baseline_of(stored, "harmed").read_bytes()
     arguments = ("--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "harmed")
     done = bench(*arguments, LXBENCH_TEST_HARM="speed")
     (row,) = results(stored)["rows"]
     if row["verdicts"]["speed"]["word"] == "INCONCLUSIVE" and disturbed([results(stored)]):
+        record_property("disturbed", row["verdicts"]["speed"]["text"])
         done = bench(*arguments, LXBENCH_TEST_HARM="stall")
         (row,) = results(stored)["rows"]
     assert row["verdicts"]["speed"]["word"] == "REGRESSED", done.stdout

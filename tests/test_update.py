@@ -72,29 +72,6 @@ def test_a_slower_row_says_how_to_run_the_code_of_its_record_beside_this(stored:
     assert "nox -s ab" not in judge(run, make_row(run)).verdicts["speed"].text
 
 
-@needs_git
-def test_rows_that_may_be_slower_are_named_with_the_command_that_tells(stored: Path, clips: Corpus) -> None:
-    """One command for those of a commit; not those that are surely slower, or look faster, or were not committed."""
-    run = make_run(stored, clips)
-    assert looks.suspected(run) == []
-    for seconds in (0.7, 0.502, 0.53, 0.53):
-        judge(run, make_row(run, seconds=seconds))
-    surely, hardly, first, second = run.rows
-    assert surely.verdicts["speed"].word is Word.REGRESSED
-    for row in (hardly, first, second):
-        row.verdicts["speed"] = Verdict(Word.INCONCLUSIVE, "the interval straddles the limit")
-    assert looks.suspected(run) == [], "there is no repository"
-    git(stored, "init", "-q")
-    git(stored, "add", ".")
-    git(stored, "commit", "-q", "-m", "recorded")
-    commit = git(stored, "rev-parse", "--short", "HEAD").strip()
-    (found,) = looks.suspected(run)
-    assert found["rows"] == ["bf16-cpu", "bf16-cpu"]
-    assert found["command"].startswith(f"nox -s ab -- {commit} -k '[bf16-cpu] or [bf16-cpu]' --lx-baselines ")
-    second.verdicts["speed"] = Verdict(Word.PASS, "fine")
-    assert looks.suspected(run)[0]["rows"] == ["bf16-cpu"]
-
-
 def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:
     def run_elsewhere(*updates: str, seconds: float = 0.9, wrong: int = 0) -> tuple[Run, Row]:
         run = make_run(stored, clips, *updates)

@@ -128,23 +128,23 @@ class Graph:
 
 @dataclass(frozen=True)
 class Finish:
-    """What is done to a graph before it is kept.
+    """What is made of an exported graph.
 
     Attributes:
         name: of it and of all that it depends on.
-        change: makes another file of the first, which it removes with the weights beside it.
+        change: makes another file of a copy's, which it removes with the weights beside it.
     """
 
-    name: str = ""
-    change: Callable[[Path], None] = lambda _: None
+    name: str
+    change: Callable[[Path], None]
 
 
-def export_hear(model: Any, finish: Finish = Finish()) -> Graph:
+def export_hear(model: Any, finish: Finish | None = None) -> Graph:
     """Export ``Hear`` for the whole window; one input, ``features``.
 
     Args:
         model: a Whisper in float32; its layers may be cut.
-        finish: what is done to the graph.
+        finish: what is made of the graph, if anything.
     """
     hear = Hear(model).eval()
     # Two of everything whose number is free: the exporter takes a one for a one.
@@ -165,12 +165,12 @@ def export_hear(model: Any, finish: Finish = Finish()) -> Graph:
     return _kept(hear, f"{features.shape} {hear.heard.sizes}", write, finish)
 
 
-def export_say(model: Any, finish: Finish = Finish()) -> tuple[Graph, list[tuple[int, int]]]:
+def export_say(model: Any, finish: Finish | None = None) -> tuple[Graph, list[tuple[int, int]]]:
     """Export ``Say``; inputs are ``ids``, the past, what was heard, and its bias.
 
     Args:
         model: as above; its decoder may be that of ``lxbench.plain``.
-        finish: what is done to the graph.
+        finish: as above.
 
     Returns:
         The graph, and by what a text remembers, keys and values of each layer: heads and width.
@@ -203,7 +203,7 @@ def export_say(model: Any, finish: Finish = Finish()) -> tuple[Graph, list[tuple
     return _kept(say, f"{said} {seen}", write, finish), said
 
 
-def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: Finish) -> Graph:
+def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: Finish | None) -> Graph:
     """A graph of the same module, made by the same code and versions, is made once; so is what is made of it."""
     made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")]
     code = (Path(file).read_bytes() for file in (__file__, plain.__file__))
@@ -213,21 +213,28 @@ def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: 
         with _quiet():
             write(folder / _FILE)
 
+    if finish is None:
+        return _graph(source, export)
+
     def change(folder: Path) -> None:
-        exported = _graph(source, export).path.parent
-        shutil.copytree(exported, folder, ignore=shutil.ignore_patterns(kept.SUMS), dirs_exist_ok=True)
+        # Of a copy: ONNX Runtime writes another file beside the one that it is given.
+        for file in _files(_graph(source, export).path.parent):
+            shutil.copyfile(file, folder / file.name)
         with _quiet():
             finish.change(folder / _FILE)
 
-    return _graph(kept.digest({}, source, finish.name), change) if finish.name else _graph(source, export)
+    return _graph(kept.digest({}, source, finish.name), change)
 
 
 def _graph(digest: str, make: Callable[[Path], None]) -> Graph:
     folder = kept.place("graphs", digest)
     kept.ensure(folder, make)
-    size = sum(file.stat().st_size for file in folder.iterdir() if file.name != kept.SUMS)
     (path,) = folder.glob("*.onnx")
-    return Graph(path, size)
+    return Graph(path, sum(file.stat().st_size for file in _files(folder)))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [file for file in folder.iterdir() if file.name != kept.SUMS]
 
 
 def _names(what: str, layers: Sequence[Any] | nn.ModuleList) -> list[str]:

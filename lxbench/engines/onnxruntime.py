@@ -71,10 +71,10 @@ def _session(graph: Graph) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph.path, options, providers=["CPUExecutionProvider"])
 
 
-def _finish(kind: str) -> Finish:
+def _finish(kind: str) -> Finish | None:
     """Nothing, or int8 weights with a scale for each output in the place of those in float32."""
     if kind != "int8":
-        return Finish()
+        return None
     # Without VNNI two products of 8 bits are added in 16 and may overflow: 7 bits for the weights.
     narrow = not torch.cpu._is_vnni_supported()
 

@@ -59,7 +59,7 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         return typed(f"less {declared_in}  # {there}: declared unusable here, and usable")
     if Word.IMPROVED in moved:
         return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED])
-    return next((one["command"] for one in results["suspected"]), "")
+    return str(results["suspected"]["command"])
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:

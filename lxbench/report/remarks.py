@@ -9,7 +9,7 @@ from lxbench.report.table import Record, Results
 from lxbench.stats import drift, timing_of
 from lxbench.verdict_speed import OTHER_STATE
 
-_DISTURBED = 0.2  # cores
+DISTURBED = 0.2  # cores, from which on seconds are said to be too high
 
 
 def remarks(results: Results) -> Iterator[str]:
@@ -32,8 +32,9 @@ def remarks(results: Results) -> Iterator[str]:
     yield from _disturbed(results)
     yield from _other_state(results)
     yield from _throttled(results)
-    for one in results.get("suspected", ()):  # A comparison has none.
-        yield f"slower than is tolerated, or a slower machine: {', '.join(one['rows'])}; {one['command']} tells"
+    if "suspected" in results and (names := results["suspected"]["rows"]):  # Runs that were saved before have none.
+        told = f"look slower than is tolerated, which is not sure: {', '.join(names)}"
+        yield f"{told}; nox -s ab tells slower code from the machine"
     for row in results["rows"]:
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(row["variant"])
@@ -70,7 +71,7 @@ def _disturbed(results: Results) -> Iterator[str]:
     """Say when somebody else had a good part of the machine: ratios survive that, seconds do not."""
     for name, unit in (("others", "other processes used"), ("stolen", "the hypervisor gave away")):
         seen = {row["variant"]: (row["disturbance"] or {}).get(name) or 0.0 for row in results["rows"]}
-        if busy := {variant: cores for variant, cores in seen.items() if cores >= _DISTURBED}:
+        if busy := {variant: cores for variant, cores in seen.items() if cores >= DISTURBED}:
             yield (
                 f"{unit} {min(busy.values()):.1f} to {max(busy.values()):.1f} cores while these rows were timed: "
                 f"{', '.join(busy)}; their seconds are too high"

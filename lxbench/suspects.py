@@ -1,0 +1,38 @@
+"""Rows that look slower than is tolerated, which is not sure, and the command that tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lxbench import gate
+from lxbench.commands import to_compare_codes, typed
+from lxbench.pairing import PAIRED_CLIPS
+from lxbench.run import Run
+from lxbench.settings import repeated
+from lxbench.verdict import Word
+
+_MOST = 6  # rows in one command, which takes about two minutes for each
+
+
+def find(run: Run) -> dict[str, Any]:
+    """Find the rows of a run that may have become slower.
+
+    Fewer clips than one block of pairs are a quick look, which suspects nothing.
+
+    Returns:
+        ``rows``: their ids, what looks slowest first. ``command``: runs the first of them whose records are of the same
+        commit with its code and with that of now, in turn; empty where git knows no commit of any record.
+    """
+    looked_at = [row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts]
+    undecided = [row for row in looked_at if row.verdicts["speed"].word is Word.INCONCLUSIVE]
+    changes = [(changed.plain.value, row) for row in undecided if (changed := gate.changed_speed(run, row))]
+    slower = [(value, row) for value, row in changes if value < 1 - row.variant.tolerance.speed]
+    rows = [row for _, row in sorted(slower, key=lambda pair: pair[0])]
+    known = {row.id: commit for row in rows if (commit := gate.recorded_in(run, row))}
+    found = {"rows": [row.id for row in rows], "command": ""}
+    if known:
+        commit = next(iter(known.values()))
+        together = [id for id, of in known.items() if of == commit][:_MOST]
+        command = to_compare_codes(run.settings.device, together, commit, repeated(run.settings))
+        found["command"] = typed(command)
+    return found
