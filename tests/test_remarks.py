@@ -61,9 +61,12 @@ def test_rows_that_may_be_slower_are_named_with_what_tells() -> None:
     suspected = {"rows": ["q-cpu", "p-cpu"], "command": "nox -s ab -- c0ffee -k '[q-cpu] or [p-cpu]'"}
     found = results(row("q", "INCONCLUSIVE"), row("p", "INCONCLUSIVE"), suspected=suspected)
     said = (
-        "look slower than is tolerated, which is not sure: q-cpu, p-cpu; nox -s ab tells slower code from the machine"
+        "look slower than is tolerated, which is not sure: q-cpu, p-cpu; "
+        "nox -s ab -- COMMIT tells slower code from the machine"
     )
     assert list(remarks.remarks(found)) == [said]
+    (elsewhere,) = remarks.remarks({**found, "device": "cuda"})
+    assert "; python -m lxbench.ab COMMIT --lx-device cuda tells " in elsewhere
     del found["suspected"]  # A run that was saved before.
     assert list(remarks.remarks(found)) == []
 

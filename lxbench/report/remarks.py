@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Sequence
 
+from lxbench.commands import to_compare_codes, typed
 from lxbench.report.table import Record, Results
 from lxbench.stats import drift, timing_of
 from lxbench.verdict_speed import OTHER_STATE
@@ -33,8 +34,9 @@ def remarks(results: Results) -> Iterator[str]:
     yield from _other_state(results)
     yield from _throttled(results)
     if "suspected" in results and (names := results["suspected"]["rows"]):  # Runs that were saved before have none.
+        both = typed(to_compare_codes(results["device"], [], "COMMIT"))
         told = f"look slower than is tolerated, which is not sure: {', '.join(names)}"
-        yield f"{told}; nox -s ab tells slower code from the machine"
+        yield f"{told}; {both} tells slower code from the machine"
     for row in results["rows"]:
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(row["variant"])
