@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -72,21 +73,26 @@ class Flat(str):
         return "".join(str(text).split()) in "".join(self.split())
 
 
-def disturbed(runs: Sequence[dict[str, Any]]) -> bool:
-    """Whether runs say themselves that others had a part of the machine, or that it was not always in the same state.
+_EQUAL_APART = 0.05  # of the ratios of equal runs, as a logarithm: four runs then hardly show 30 %
 
-    Then a slowdown of some 30 % may rightly be INCONCLUSIVE, and only a larger one has to be red.
+
+def disturbed(runs: Sequence[dict[str, Any]]) -> bool:
+    """Whether runs of one row and one code say themselves that the machine was not theirs, or not always the same.
+
+    Others had a part of it; fp32, or the ratio to it, was another in one than in the next; or the record is of another
+    state. Then a slowdown of some 30 % may rightly be INCONCLUSIVE, and only a larger one has to be red.
     """
     rows = [row for run in runs for row in run["rows"]]
     taken = [(row["disturbance"] or {}).get(by) or 0.0 for row in rows for by in ("stolen", "others")]
-    means = []
-    for row in rows:
-        fp32 = [seconds for clip in row["clips"] for seconds, _ in clip.get("pairs") or ()]
-        means += [sum(fp32) / len(fp32)] if fp32 else []
-    moved = math.log(max(means, default=1.0) / min(means, default=1.0))
+    fp32 = [[seconds for clip in row["clips"] for seconds, _ in clip["pairs"]] for row in rows]
+    moved, apart = _apart(list(map(statistics.fmean, fp32))), _apart([row["ratio"]["value"] for row in rows])
     words = [verdict["text"] for row in rows for verdict in row["verdicts"].values()]
     told = any("the machine is in another state" in text for text in words)
-    return told or moved > OTHER_STATE or max(taken, default=0.0) >= DISTURBED
+    return told or moved > OTHER_STATE or apart > _EQUAL_APART or max(taken) >= DISTURBED
+
+
+def _apart(values: Sequence[float]) -> float:
+    return math.log(max(values) / min(values))
 
 
 def said(folder: Path) -> dict[str, str]:

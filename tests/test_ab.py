@@ -178,13 +178,14 @@ def test_slower_code_of_the_working_tree_is_red(
         output, _ = process.communicate(timeout=400)
         (kept,) = (folder / "left").glob("*-ab/ab.json")
         (found,) = json.loads(kept.read_text("utf-8"))["variants"]
-        whole = [json.loads(run.read_text("utf-8")) for run in kept.parent.glob("2*/results.json")]
+        whole = [json.loads(run.read_text("utf-8")) for run in sorted(kept.parent.glob("2*/results.json"))]
         assert len(whole) == 4, output
         return found, whole, output, process.returncode
 
     found, whole, output, code = compare("speed")
     expected = pytest.approx(1 / 1.3, rel=0.15)
-    if found["verdict"] == "INCONCLUSIVE" and disturbed(whole):  # One that any machine has to tell.
+    sides = whole[::3], whole[1:3]
+    if found["verdict"] == "INCONCLUSIVE" and any(map(disturbed, sides)):  # One that any machine has to tell.
         record_property("disturbed", output)
         found, whole, output, code = compare("stall")
         expected = pytest.approx(1 / 5, rel=0.5)
