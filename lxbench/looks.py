@@ -136,7 +136,7 @@ def _claim(run: Run, row: Row) -> float:
         return 0.0
     slower = any(
         (changed := gate.changed_speed(run, each)) is not None
-        and changed.plain.value < 1 - each.variant.tolerance.speed
+        and verdict_speed.looks_slower(changed, each.variant.tolerance.speed)
         for each in (row, *_twins(run, row))
     )
     return SUSPECTED if slower else 1.0

@@ -10,6 +10,7 @@ from lxbench.pairing import PAIRED_CLIPS
 from lxbench.run import Run
 from lxbench.settings import repeated
 from lxbench.verdict import Word
+from lxbench.verdict_speed import looks_slower
 
 _MOST = 6  # rows in one command, which takes about two minutes for each
 
@@ -25,9 +26,9 @@ def find(run: Run) -> dict[str, Any]:
     """
     looked_at = [row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts]
     undecided = [row for row in looked_at if row.verdicts["speed"].word is Word.INCONCLUSIVE]
-    changes = [(changed.plain.value, row) for row in undecided if (changed := gate.changed_speed(run, row))]
-    slower = [(value, row) for value, row in changes if value < 1 - row.variant.tolerance.speed]
-    rows = [row for _, row in sorted(slower, key=lambda pair: pair[0])]
+    changes = [(changed, row) for row in undecided if (changed := gate.changed_speed(run, row))]
+    slower = [(changed, row) for changed, row in changes if looks_slower(changed, row.variant.tolerance.speed)]
+    rows = [row for _, row in sorted(slower, key=lambda pair: pair[0].plain.value)]
     known = {row.id: commit for row in rows if (commit := gate.recorded_in(run, row))}
     found = {"rows": [row.id for row in rows], "command": ""}
     if known:

@@ -166,6 +166,11 @@ def worth_more(changed: Change, tolerance: float, looks: int) -> bool:
     return word is Word.INCONCLUSIVE or (word is Word.REGRESSED and looks < 2)
 
 
+def looks_slower(changed: Change, tolerance: float) -> bool:
+    """Whether a change is a loss of more than is tolerated, surely so or not."""
+    return changed.plain.value < 1 - tolerance
+
+
 def judge_seconds(
     now: Mapping[str, float],
     then: Mapping[str, float],
