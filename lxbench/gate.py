@@ -39,7 +39,9 @@ def stored_speed(run: Run, row: Row) -> Speed | None:
 def changed_speed(run: Run, row: Row) -> Change | None:
     """By what factor the ratios have changed since they were stored; None where there is nothing to compare."""
     then = stored_speed(run, row)
-    return None if then is None else verdict_speed.speed_change(row.timing, then, run.comparisons)
+    if then is None:
+        return None
+    return verdict_speed.speed_change(row.timing, then, run.comparisons, run.reference_lately)
 
 
 def judge_speed(run: Run, row: Row) -> Verdict:

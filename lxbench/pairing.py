@@ -51,6 +51,7 @@ class Pairing:
         processes: how many processes of each the pairs are of.
         occasions: how many pairs are of each occasion, see ``_OCCASION_S``.
         contradictions: ids of clips to which the variant said something else when it heard them again.
+        reference_lately: seconds of the reference by clip id, of the processes that were timed last.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Pairing:
         self.reference_transcripts: dict[str, Transcript] = {}
         self.pairs: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         self.contradictions: list[str] = []
+        self.reference_lately: dict[str, float] = {}
         self.processes = 1
         self.occasions = [0]
         self._variant, self._reference = variant, reference
@@ -129,6 +131,7 @@ class Pairing:
     def _begin_anew(self) -> None:
         self._variant, self._reference = self._renew()
         self.processes += 1
+        self.reference_lately = {}
 
     def _hear_reference(self, index: int, clip: Clip) -> None:
         if self._reference is not None and index < self._paired:
@@ -137,5 +140,6 @@ class Pairing:
 
     def _count(self, clip: Clip, reference: Transcript, variant: Transcript) -> None:
         self.pairs[clip.id].append((reference.seconds, variant.seconds))
+        self.reference_lately[clip.id] = reference.seconds
         self.occasions[-1] += 1
         self._last = self._clock()

@@ -59,6 +59,7 @@ class Run:
         normalizer: what references and transcripts go through before they are compared.
         rows: what was measured, in order.
         reference_said: what fp32 said in this run, by clip id.
+        reference_lately: how many seconds fp32 took, by clip id, when it was last timed.
         absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
         notes: remarks for people.
         orphans: baselines that no variant owns, once looked for.
@@ -85,6 +86,7 @@ class Run:
         self.normalizer = score.normalizer_for(settings.language, settings.normalizer)
         self.rows: list[Row] = []
         self.reference_said: dict[str, Transcript] = {}
+        self.reference_lately: dict[str, float] = {}
         self.absent: list[Variant] = []
         self.notes = [*corpus.remarks, *(f"calibration: {remark}" for remark in calibration.remarks)]
         self.orphans: list[Path] = []
@@ -176,7 +178,9 @@ class Run:
         row.transcripts, row.pairs = pairing.transcripts, pairing.pairs
         row.processes, row.occasions = pairing.processes, pairing.occasions
         self._pairings[row.id] = pairing
-        self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
+        said = row.transcripts if row.is_reference else pairing.reference_transcripts
+        self._remember_reference(said)
+        self.reference_lately = {id: heard.seconds for id, heard in said.items()} or self.reference_lately
         row.timed = not (row.crash or row.speed_crash)  # Last: a run may be interrupted at any of these lines.
 
     def time_again(self, row: Row) -> None:
@@ -186,6 +190,7 @@ class Run:
             self.watcher.stage(row.id, "timing once more: not sure yet")
             self.watcher.more(row.id, min(1.0, PAIRED_CLIPS / len(row.corpus.clips)))
             pairing.again()
+            self.reference_lately = pairing.reference_lately
             row.usage, row.processes = self._usage(row), pairing.processes
             for id in pairing.contradictions:
                 self.notes.append(f"{row.id} said something else when it heard clip {id} again")

@@ -65,6 +65,7 @@ class Change:
         spread: standard deviation over clips of the factor's logarithm: 0.15 means that one clip says little more than
             "within 15 %".
         apart: how far the two would be apart with nothing changed, see ``change``.
+        lasting: the part of ``apart`` that no further timing makes smaller.
         drift: by what factor the reference itself takes longer than it did; what that may do to a ratio is in the
             intervals.
     """
@@ -73,6 +74,7 @@ class Change:
     strict: Interval
     spread: float
     apart: float = 0.0
+    lasting: float = 0.0
     drift: float = 1.0
 
 
@@ -213,6 +215,25 @@ def change(
     )
 
 
+def extremes(changed: Change) -> tuple[Interval, Interval]:
+    """The change as it would be at the lowest and at the highest, were all timed that can be.
+
+    What then remains of the interval is ``Change.lasting``; its middle is within the rest of what it is now, taken at
+    99 %: what is given up for good should not be given up by chance.
+    """
+    plain = changed.plain
+    half = _two_sided(CHANGE_CONFIDENCE)
+
+    def rest(side: float) -> float:
+        return math.sqrt(max(0.0, (side / half) ** 2 - changed.lasting**2)) * _two_sided(0.99)
+
+    def around(middle: float) -> Interval:
+        return _widened(Interval(middle, middle, middle), CHANGE_CONFIDENCE, changed.lasting)
+
+    down, up = rest(math.log(plain.value / plain.low)), rest(math.log(plain.high / plain.value))
+    return around(plain.value * math.exp(-down)), around(plain.value * math.exp(up))
+
+
 def inverse(changed: Change) -> Change:
     """The change of the reciprocal: of seconds where ``changed`` is of speeds."""
 
@@ -224,10 +245,15 @@ def inverse(changed: Change) -> Change:
 
 def _widened(interval: Interval, confidence: float, apart: float) -> Interval:
     """Add what clips do not show to an interval, in quadrature on the log scale: the two are independent."""
-    extra = apart * NormalDist().inv_cdf((1 + confidence) / 2)
+    extra = apart * _two_sided(confidence)
     down = math.hypot(math.log(interval.value / interval.low), extra)
     up = math.hypot(math.log(interval.high / interval.value), extra)
     return Interval(interval.value, interval.value * math.exp(-down), interval.value * math.exp(up))
+
+
+def _two_sided(confidence: float) -> float:
+    """Half the width of a normal interval, in standard deviations."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
 
 
 def process_spread(runs: Sequence[Mapping[str, float]]) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from lxbench.baselines import ClipRecord, Speed
-from lxbench.stats import Change, Interval, Timing, change, drift, inverse
+from lxbench.stats import Change, Interval, Timing, change, drift, extremes, inverse
 from lxbench.verdict import Verdict, Word
 
 # How far two processes of one variant are apart, as the standard deviation of the logarithm of the ratio: what counts
@@ -31,7 +31,9 @@ UNLIKELY = 0.51
 _SAME_LENGTH = 0.02  # a share of the tokens
 
 
-def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | None:
+def speed_change(
+    now: Timing, then: Speed, comparisons: int = 1, lately: Mapping[str, float] | None = None
+) -> Change | None:
     """By what factor the ratios to fp32 have changed, clip by clip; None where too few were timed then or now.
 
     A machine that is slower than it was is not slower for all alike: fp32 waits for memory where int8 does not. How far
@@ -42,16 +44,25 @@ def speed_change(now: Timing, then: Speed, comparisons: int = 1) -> Change | Non
         now: what was timed.
         then: what is stored; a record of format 1 knows no clips, and its ratio is compared as a whole.
         comparisons: see ``stats.change``.
+        lately: seconds of fp32 by clip id, as it was last heard in this run: whether further timings would find the
+            machine in the state that ``now`` is of, or nearer to the record's.
     """
     moved = _drift(now, then)
+    still = drift(lately, then.timed.reference) if lately else moved
+    ratio = then.ratio.value if then.ratio is not None else 1.0
     process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
     apart = math.hypot(
         process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)),
         BETWEEN_OCCASIONS * math.sqrt(1 / now.occasions + 1 / then.timed.occasions),
-        drift_error(then.ratio.value if then.ratio is not None else 1.0, moved),
+        drift_error(ratio, moved),
+    )
+    lasting = math.hypot(
+        process / math.sqrt(then.timed.processes),
+        BETWEEN_OCCASIONS / math.sqrt(then.timed.occasions),
+        min(drift_error(ratio, moved), drift_error(ratio, still)),
     )
     changed = _speed_change(now.ratios, then, comparisons, apart)
-    return None if changed is None else replace(changed, drift=moved)
+    return None if changed is None else replace(changed, lasting=lasting, drift=moved)
 
 
 def drift_error(ratio: float, moved: float) -> float:
@@ -115,6 +126,7 @@ def judge_speed(then: Interval | None, changed: Change | None, tolerance: float)
     text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
     if word is Word.INCONCLUSIVE:
         text += f": {_doubt(changed, tolerance)}, {_reason(changed)}"
+        text += "" if _may_be_decided(changed, tolerance) else "; timing it longer would not tell"
     elif word is Word.PASS and changed.plain.low < 1 - tolerance:
         text += ": a loss beyond it is unlikely"
     return Verdict(word, text)
@@ -155,15 +167,26 @@ def word_of(changed: Change, tolerance: float) -> Word:
 
 
 def worth_more(changed: Change, tolerance: float, looks: int) -> bool:
-    """Whether more timings are worth their time: the speed is undecided, or red by a single look.
+    """Whether more timings are worth their time: they may decide what is undecided, or it is red by a single look.
+
+    What they cannot decide is what they do not make surer: how far fp32 has drifted, on how few occasions and in how
+    few processes the record was timed. Where that alone is too much, whatever they might show, the time is saved for
+    other rows.
 
     Args:
         changed: what is known of the change.
         tolerance: share of the stored ratio that may be lost.
         looks: how often it was looked at.
     """
-    word = word_of(changed, tolerance)
-    return word is Word.INCONCLUSIVE or (word is Word.REGRESSED and looks < 2)
+    if word_of(changed, tolerance) is not Word.INCONCLUSIVE:
+        return word_of(changed, tolerance) is Word.REGRESSED and looks < 2
+    return _may_be_decided(changed, tolerance)
+
+
+def _may_be_decided(changed: Change, tolerance: float) -> bool:
+    """Whether further timings may show anything at which it is no longer INCONCLUSIVE."""
+    ends = (word_of(replace(changed, plain=end, strict=end), tolerance) for end in extremes(changed))
+    return any(word is not Word.INCONCLUSIVE for word in ends)
 
 
 def looks_slower(changed: Change, tolerance: float) -> bool:

@@ -67,6 +67,25 @@ def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
     assert run.repeats == looks.MAX_LOOKS - 1  # 4 clips are a quick look
 
 
+def test_no_time_is_spent_in_another_state_of_the_machine_unless_it_has_passed(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_patient(stored, clips, monkeypatch)
+    row = make_row(run)
+    row.pairs = {id: [(2 * reference, 2 * seconds)] for id, ((reference, seconds),) in row.pairs.items()}
+    assert gate.judge_speed(run, row).word is Word.INCONCLUSIVE
+    run.reference_lately = {id: reference for id, ((reference, _),) in row.pairs.items()}
+    assert not looks.undecided(run, row)
+    assert (
+        "the machine is in another state; timing it longer would not tell" in looks.judge_again(run, row)["speed"].text
+    )
+    assert run.repeats == 0
+    run.reference_lately = {id: reference / 2 for id, reference in run.reference_lately.items()}
+    assert looks.undecided(run, row)
+    looks.judge_again(run, row)
+    assert run.repeats > 0
+
+
 @pytest.mark.parametrize(("slow", "word", "repeats"), [(1.3, Word.REGRESSED, 1), (0.75, Word.PASS, 11)])
 def test_no_row_is_red_by_one_look(
     stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, slow: float, word: Word, repeats: int

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -97,6 +98,25 @@ def test_what_equal_runs_differ_by_widens_the_interval() -> None:
     assert apart is not None
     assert apart.plain.high == pytest.approx(np.exp(1.645 * 0.01), rel=1e-4)
     assert stats.change(then, then) == stats.Change(still, still, 0.0)
+
+
+def test_further_timings_leave_what_lasts_around_a_middle_that_they_move() -> None:
+    then = {"a": 1.0, "b": 2.0, "c": 3.0}
+    known = stats.change(then, then, apart=0.05)
+    assert known is not None
+    z, rest = 1.645, 2.576 * 0.04
+    low, high = stats.extremes(replace(known, lasting=0.03))
+    assert np.log([low.low, low.value, low.high]) == pytest.approx(
+        [-rest - 0.03 * z, -rest, -rest + 0.03 * z], rel=1e-3
+    )
+    assert np.log([high.low, high.value, high.high]) == pytest.approx(
+        [rest - 0.03 * z, rest, rest + 0.03 * z], rel=1e-3
+    )
+    # Nothing else is unsure: they move nothing.
+    for end in stats.extremes(replace(known, lasting=0.05)):
+        assert (end.low, end.value, end.high) == pytest.approx((known.plain.low, 1.0, known.plain.high))
+    # Nor where it is the whole, and rounded up.
+    assert stats.extremes(replace(known, lasting=0.0500001))[0].value == 1.0
 
 
 def test_the_spread_of_processes_is_told_from_the_noise_of_clips() -> None:

@@ -79,6 +79,29 @@ def test_more_timings_are_worth_it_where_a_loss_is_likely_or_was_seen_once(chang
     assert verdict_speed.worth_more(change, 0.10, looks=1) is (word is not Word.PASS)
 
 
+@pytest.mark.parametrize(
+    ("lasting", "value", "worth"),
+    [
+        (0.000, 0.89, True),
+        (0.030, 0.889, False),  # at best 0.912, and a PASS at 0.923; at worst 0.866, and red at 0.857
+        (0.030, 0.91, True),
+        (0.030, 0.87, True),
+        (0.300, 0.60, False),
+        (0.300, 1.05, False),
+        (0.300, 0.56, True),
+        (0.300, 1.11, True),
+    ],
+)
+def test_nor_are_they_where_what_they_do_not_make_surer_leaves_it_undecided(
+    lasting: float, value: float, worth: bool
+) -> None:
+    half = 1.645 * math.hypot(lasting, 0.01)
+    plain = Interval(value, value * math.exp(-half), value * math.exp(half))
+    change = Change(plain, replace(plain, low=0.1, high=1.9), 0.05, lasting=lasting)
+    assert verdict_speed.word_of(change, 0.10) is Word.INCONCLUSIVE
+    assert verdict_speed.worth_more(change, 0.10, looks=1) is worth
+
+
 def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
     then = Interval(2.0, 1.9, 2.1)
     text = "1.80x fp32, baseline 2.00x: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
@@ -141,10 +164,15 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     assert verdict_speed.word_of(same, 0.03) is Word.REGRESSED
     said = verdict_speed.judge_speed(then.ratio, other, 0.03)
     assert said.word is Word.INCONCLUSIVE
-    assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
+    state = "fp32 itself takes +40% since it was recorded: the machine is in another state"
+    assert said.text.endswith(f"{state}; timing it longer would not tell")
+    nearly = verdict_speed.judge_speed(then.ratio, other, 0.24)
+    assert nearly.word is Word.INCONCLUSIVE
+    assert nearly.text.endswith(state)
     better = verdict_speed.speed_change(Timing(slower, {id: value * 0.7 for id, value in seconds.items()}), then)
     said = verdict_speed.judge_speed(then.ratio, better, 0.03)
-    assert said.text.endswith("the machine is in another state, and recording it anew keeps this better one")
+    better_one = "the machine is in another state, and recording it anew keeps this better one"
+    assert said.text.endswith(f"{better_one}; timing it longer would not tell")
 
 
 @pytest.mark.parametrize("moved", [1.02, 1.2, 1 / 1.2])
@@ -161,6 +189,28 @@ def test_what_is_faster_moves_by_more_the_further_fp32_drifts(ratio: float, move
     drift = abs(math.log(moved))
     expected = (0.20 + 2.0 * max(0.0, math.log(ratio)) * drift) * drift
     assert math.sqrt(widths[1] ** 2 - widths[0] ** 2) == pytest.approx(expected, rel=0.01)
+
+
+def test_what_lasts_is_the_record_s_and_fp32_s_drift_as_it_was_and_as_it_is() -> None:
+    ratios = {f"c{n}": 6.0 + n / 100 for n in range(8)}
+    seconds = dict.fromkeys(ratios, 1.0)
+    then = Speed(Interval(6.0, 5.9, 6.1), 0.5, 900.0, {}, timed=Timing(ratios, seconds, processes=4, occasions=2.0))
+    record = math.hypot(0.006 / 2, 0.008 / math.sqrt(2))
+    slow, slower = ({id: value * by for id, value in seconds.items()} for by in (1.2, 1.4))
+
+    def lasting(now: dict[str, float], lately: dict[str, float] | None = None) -> float:
+        # Fewer clips are compared than the record has, and so fewer of its processes: more of them do tell that.
+        first = {id: now[id] for id in ("c0", "c1", "c2")}
+        changed = verdict_speed.speed_change(Timing(ratios, first), then, lately=lately)
+        assert changed is not None
+        assert changed.lasting < changed.apart
+        return changed.lasting
+
+    assert lasting(seconds) == pytest.approx(record)
+    assert lasting(slow) == pytest.approx(math.hypot(record, verdict_speed.drift_error(6.0, 1.2)))
+    assert lasting(slow, slower) == lasting(slow, slow) == lasting(slow, {}) == lasting(slow)
+    assert lasting(slow, seconds) == pytest.approx(record)  # the disturbance has passed
+    assert lasting(seconds, slow) == pytest.approx(record)
 
 
 def test_what_an_older_record_does_not_say_of_fp32_follows_from_its_ratio() -> None:

@@ -139,11 +139,14 @@ def looks(trial: Trial) -> Iterator[tuple[Change, int]]:
             pairs.setdefault(id, []).extend(timed[:1])
         occasions[min(number, 1)] += len(block)
         processes += recording.processes * len(block) / len(recording.pairs)
-        yield _changed(Recording(pairs, max(1, round(processes)), effective(occasions)), then)
+        # As fp32 is once the other rows have been timed: what comes next here, and then what came last.
+        last = block if number or not trial.more else list(trial.more[0].pairs.items())[:PAIRED_CLIPS]
+        lately = {id: timed[0][0] for id, timed in last}
+        yield _changed(Recording(pairs, max(1, round(processes)), effective(occasions)), then, lately)
 
 
-def _changed(now: Recording, then: Speed) -> tuple[Change, int]:
-    changed = speed_change(timing(now.pairs, now.processes, now.occasions), then, ROWS)
+def _changed(now: Recording, then: Speed, lately: Mapping[str, float]) -> tuple[Change, int]:
+    changed = speed_change(timing(now.pairs, now.processes, now.occasions), then, ROWS, lately)
     assert changed is not None
     return changed, sum(map(len, now.pairs.values()))
 
