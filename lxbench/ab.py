@@ -35,7 +35,7 @@ from lxbench.report import terminal
 from lxbench.runs import heed_sigterm, run_once, time_left
 from lxbench.stats import RUN_ALARMS, Change, Timing, mean_ratio, process_spread, timing, timing_of
 from lxbench.verdict import Word
-from lxbench.verdict_speed import BETWEEN_PROCESSES, describe_change, speed_change, word_of
+from lxbench.verdict_speed import BETWEEN_PROCESSES, describe_change, in_other_state, speed_change, word_of
 
 MIN_ROUNDS = 2
 _OWN = ("--rounds", "--lx-results")
@@ -141,6 +141,8 @@ def report(commit: str, found: Sequence[Mapping[str, Any]]) -> list[Any]:
 
 def _sentence(one: Mapping[str, Any]) -> str:
     if one["verdict"] == Word.INCONCLUSIVE:
+        if in_other_state(one["change"]["fp32"]):
+            return "not sure enough, nor with more --rounds: it is held against fp32, which takes another time itself"
         return "not sure enough; more --rounds make the interval narrower"
     then, now = one["seconds"]
     slower = one["verdict"] == Word.REGRESSED

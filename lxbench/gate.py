@@ -136,7 +136,7 @@ def judge_usable(run: Run) -> None:
 
 
 def judge_throughput(row: Row) -> Verdict:
-    """Clips per second in batches: shown, not gated."""
+    """Clips per second in batches, shown and not gated; CRASHED where it died in them."""
     if row.throughput is None:
         return Verdict(Word.CRASHED, row.crash or row.batch_crash)
     done = row.throughput

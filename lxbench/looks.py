@@ -113,11 +113,9 @@ def decide_speed(run: Run, row: Row) -> Verdict:
     budget is shared with the later ones that are undecided too, see ``_claim``.
     """
     later = run.rows[run.rows.index(row) + 1 :]
-    share: float | None = None
     while undecided(run, row):
-        if share is None:
-            mine = _claim(run, row)
-            share = mine / (mine + sum(_claim(run, other) for other in later))
+        mine = _claim(run, row)
+        share = mine / (mine + sum(_claim(run, other) for other in later))  # They change as fp32 does, see ``_claim``.
         both = (row, *_twins(run, row))
         seems_red = _looks(row) < 2 and any(gate.judge_speed(run, each).word is Word.REGRESSED for each in both)
         unpaid = seems_red or _is_recorded(run, row)
@@ -127,11 +125,19 @@ def decide_speed(run: Run, row: Row) -> Verdict:
         for twin in _twins(run, row):
             twin.take_over(row)
     run.budget.close()
-    return gate.judge_speed(run, row)
+    said = gate.judge_speed(run, row)
+    changed = gate.changed_speed(run, row)
+    hopeless = changed is not None and not verdict_speed.may_be_decided(changed, row.variant.tolerance.speed)
+    if said.word is Word.INCONCLUSIVE and hopeless:
+        return replace(said, text=f"{said.text}; timing it longer would not tell")
+    return said
 
 
 def _claim(run: Run, row: Row) -> float:
-    """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated."""
+    """How much of the budget an undecided row claims, beside others: more where it looks slower than is tolerated.
+
+    It claims nothing while fp32 is in a state in which no timing would decide it, and again when that has passed.
+    """
     if not undecided(run, row):
         return 0.0
     slower = any(
@@ -155,7 +161,7 @@ def undecided(run: Run, row: Row) -> bool:
         or not row.scored
         or not row.timed
         or row.speed_crash
-        or row.word is Word.CRASHED
+        or row.against_baseline is Word.CRASHED
         or (row.usage is not None and row.usage.compilations)
         or len(row.pairs) < PAIRED_CLIPS
     ):

@@ -108,6 +108,20 @@ def _check_alone(config: pytest.Config) -> None:
         )
 
 
+def _check_profiler(config: pytest.Config) -> None:
+    """Refuse a profile of the process that waits; it would ask for one more clip than there are.
+
+    Raises:
+        UsageError: pytest-benchmark was asked for one.
+    """
+    if config.option.benchmark_cprofile:
+        raise UsageError(
+            "--benchmark-cprofile would show lxbench waiting: every variant works in a process of its own",
+            expected="--lx-profile, which profiles each of them there",
+            command="nox -s bench-cpu -- --lx-profile",
+        )
+
+
 def pytest_report_header(config: pytest.Config) -> str:
     chosen = config.stash[SETTINGS]
     clips = f"first {chosen.clips} clips" if chosen.clips else "all clips"
@@ -162,6 +176,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
+        _check_profiler(config)
         folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
         source = models.resolve(chosen.model, chosen.revision)

@@ -74,7 +74,8 @@ class Row:
         baseline_error: why what is stored cannot be read.
         shortened: whether it was timed on a part of its clips, and had no reason to hear the others.
         measured_as: id of the row of the same steps whose measurement this is; empty where it was measured itself.
-        verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``usable``.
+        verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``throughput``,
+            ``usable``.
         finished_s: seconds from the start of the run to this row's last verdict.
     """
 

@@ -59,7 +59,7 @@ class Run:
         normalizer: what references and transcripts go through before they are compared.
         rows: what was measured, in order.
         reference_said: what fp32 said in this run, by clip id.
-        reference_lately: how many seconds fp32 took, by clip id, when it was last timed.
+        reference_lately: how many seconds fp32 took beside a row, by clip id, when it was timed so last.
         absent: rows of the ladder that this device lacks, where the whole ladder was asked for.
         notes: remarks for people.
         orphans: baselines that no variant owns, once looked for.
@@ -178,9 +178,8 @@ class Run:
         row.transcripts, row.pairs = pairing.transcripts, pairing.pairs
         row.processes, row.occasions = pairing.processes, pairing.occasions
         self._pairings[row.id] = pairing
-        said = row.transcripts if row.is_reference else pairing.reference_transcripts
-        self._remember_reference(said)
-        self.reference_lately = {id: heard.seconds for id, heard in said.items()} or self.reference_lately
+        self._remember_reference(row.transcripts if row.is_reference else pairing.reference_transcripts)
+        self.reference_lately = pairing.reference_lately or self.reference_lately
         row.timed = not (row.crash or row.speed_crash)  # Last: a run may be interrupted at any of these lines.
 
     def time_again(self, row: Row) -> None:
@@ -216,7 +215,7 @@ class Run:
             return
         self.watcher.stage(row.id, "looking at its kernels")
         with _crash_kept(row):
-            row.report.kernels = self._workers[row.id].kernels()
+            row.report.kernels = self._living(row).kernels()
 
     def transcribe_in_batches(self, row: Row) -> None:
         """Transcribe the clips of a row several at once, after all that is timed one by one.
@@ -241,12 +240,19 @@ class Run:
 
     def profile(self, row: Row) -> None:
         """Profile the first clip, after all that is timed."""
-        worker = self._workers[row.id]
         with _crash_kept(row):
             if not row.crash and not row.profiles:
+                worker = self._living(row)
                 worker.prepare(row.corpus.clips[0])
                 self.watcher.stage(row.id, "profiling")
                 row.profiles = worker.profile(self.folder / "profiles" / row.id)
+
+    def _living(self, row: Row) -> Worker:
+        """The worker of a row; another one where it has died in batches."""
+        if row.batch_crash and self._workers[row.id].crashed:
+            self._workers[row.id] = self._spawn(row.variant)
+            self._ready(self._workers[row.id], row.id)
+        return self._workers[row.id]
 
     def _renew(self, row: Row) -> tuple[Worker, Worker]:
         """End the processes of a row and of the reference beside it, and start both anew."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from statistics import NormalDist, variance
 from typing import Any
 
@@ -151,12 +152,17 @@ def mean_ratio(ratios: Sequence[float], confidence: float = CONFIDENCE) -> Inter
     Raises:
         ValueError: fewer than ``MIN_CLIPS`` clips.
     """
+    if len(ratios) < MIN_CLIPS:
+        raise ValueError(f"{len(ratios)} ratios, at least {MIN_CLIPS} make an interval")
+    return _bootstrapped(tuple(ratios), confidence)
+
+
+@lru_cache(maxsize=1024)  # Undecided rows are asked about again and again, and one takes 10 to 20 ms.
+def _bootstrapped(ratios: tuple[float, ...], confidence: float) -> Interval:
     import numpy as np
     from scipy.stats import bootstrap, norm, t
 
     size = len(ratios)
-    if size < MIN_CLIPS:
-        raise ValueError(f"{size} ratios, at least {MIN_CLIPS} make an interval")
     logs = np.log(np.asarray(ratios))
     value = float(np.exp(logs.mean()))
     if np.ptp(logs) == 0:  # BCa's acceleration would divide by zero

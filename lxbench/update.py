@@ -25,11 +25,11 @@ def propose(run: Run, row: Row, today: str) -> Baseline | None:
         row: one of its rows.
         today: the date to record, ISO 8601.
     """
-    if row.word is Word.CRASHED or not row.complete or row.shortened:
+    if row.against_baseline is Word.CRASHED or not row.complete or row.shortened:
         return None
     if row.report is None or row.seconds is None or row.usage is None:
         return None
-    kept = row.baseline if row.word is not Word.STALE else None
+    kept = row.baseline if row.against_baseline is not Word.STALE else None
     before = kept.speed_on(run.machine) if kept is not None else None
     speed = Speed(
         row.ratio,

@@ -32,8 +32,9 @@ class Word(StrEnum):
         return self in _RED
 
 
-# Verdicts that no baseline holds: seconds are compared with another run, what should be unusable with fp32.
-OF_NO_BASELINE = ("seconds", "usable")
+# Verdicts that no baseline holds: seconds are compared with another run, what should be unusable with fp32; batches
+# are only shown, and a row that dies in them has been judged one by one.
+OF_NO_BASELINE = ("seconds", "usable", "throughput")
 _RED = {Word.CRASHED, Word.ORPHAN, Word.STALE, Word.NEW, Word.REGRESSED}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from lxbench.baselines import ClipRecord, Speed
-from lxbench.stats import Change, Interval, Timing, change, drift, extremes, inverse
+from lxbench.stats import MIN_CLIPS, Change, Interval, Timing, change, drift, extremes, inverse
 from lxbench.verdict import Verdict, Word
 
 # How far two processes of one variant are apart, as the standard deviation of the logarithm of the ratio: what counts
@@ -44,11 +44,10 @@ def speed_change(
         now: what was timed.
         then: what is stored; a record of format 1 knows no clips, and its ratio is compared as a whole.
         comparisons: see ``stats.change``.
-        lately: seconds of fp32 by clip id, as it was last heard in this run: whether further timings would find the
+        lately: seconds of fp32 by clip id, as it was timed last in this run: whether further timings would find the
             machine in the state that ``now`` is of, or nearer to the record's.
     """
     moved = _drift(now, then)
-    still = drift(lately, then.timed.reference) if lately else moved
     ratio = then.ratio.value if then.ratio is not None else 1.0
     process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
     apart = math.hypot(
@@ -59,7 +58,7 @@ def speed_change(
     lasting = math.hypot(
         process / math.sqrt(then.timed.processes),
         BETWEEN_OCCASIONS / math.sqrt(then.timed.occasions),
-        min(drift_error(ratio, moved), drift_error(ratio, still)),
+        drift_error(ratio, _least_drift(moved, lately or {}, then.timed.reference)),
     )
     changed = _speed_change(now.ratios, then, comparisons, apart)
     return None if changed is None else replace(changed, lasting=lasting, drift=moved)
@@ -76,6 +75,20 @@ def drift_error(ratio: float, moved: float) -> float:
     """
     drifted = abs(math.log(moved))
     return (DRIFT_SHARE + DRIFT_SHARE_OF_FASTER * max(0.0, math.log(ratio)) * drifted) * drifted
+
+
+def _least_drift(moved: float, lately: Mapping[str, float], then: Mapping[str, float]) -> float:
+    """What fp32's drift may come down to over further timings, were fp32 to stay as it is: between then and now.
+
+    Args:
+        moved: the drift of what was timed.
+        lately: see ``speed_change``.
+        then: seconds of fp32 in the record, by clip id.
+    """
+    if len(lately.keys() & then.keys()) < MIN_CLIPS:
+        return moved
+    low, high = sorted((math.log(moved), math.log(drift(lately, then))))
+    return math.exp(min(max(0.0, low), high))
 
 
 def record_error(timed: Timing) -> float:
@@ -126,7 +139,6 @@ def judge_speed(then: Interval | None, changed: Change | None, tolerance: float)
     text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
     if word is Word.INCONCLUSIVE:
         text += f": {_doubt(changed, tolerance)}, {_reason(changed)}"
-        text += "" if _may_be_decided(changed, tolerance) else "; timing it longer would not tell"
     elif word is Word.PASS and changed.plain.low < 1 - tolerance:
         text += ": a loss beyond it is unlikely"
     return Verdict(word, text)
@@ -143,7 +155,9 @@ def _reason(changed: Change) -> str:
     if in_other_state(changed.drift):
         text = f"fp32 itself takes {changed.drift - 1:+.0%} since it was recorded: the machine is in another state"
         return f"{text}, and recording it anew keeps this better one" if changed.drift < 1 else text
-    return f"too noisy to judge: clips spread by {changed.spread:.0%}, equal runs by {changed.apart:.1%}"
+    drifted = f"{changed.drift - 1:+.0%}"
+    text = f"too noisy to judge: clips spread by {changed.spread:.0%}, equal runs by {changed.apart:.1%}"
+    return text if drifted in ("+0%", "-0%") else f"{text}, fp32 itself takes {drifted} since it was recorded"
 
 
 def in_other_state(moved: float) -> bool:
@@ -169,10 +183,6 @@ def word_of(changed: Change, tolerance: float) -> Word:
 def worth_more(changed: Change, tolerance: float, looks: int) -> bool:
     """Whether more timings are worth their time: they may decide what is undecided, or it is red by a single look.
 
-    What they cannot decide is what they do not make surer: how far fp32 has drifted, on how few occasions and in how
-    few processes the record was timed. Where that alone is too much, whatever they might show, the time is saved for
-    other rows.
-
     Args:
         changed: what is known of the change.
         tolerance: share of the stored ratio that may be lost.
@@ -180,11 +190,15 @@ def worth_more(changed: Change, tolerance: float, looks: int) -> bool:
     """
     if word_of(changed, tolerance) is not Word.INCONCLUSIVE:
         return word_of(changed, tolerance) is Word.REGRESSED and looks < 2
-    return _may_be_decided(changed, tolerance)
+    return may_be_decided(changed, tolerance)
 
 
-def _may_be_decided(changed: Change, tolerance: float) -> bool:
-    """Whether further timings may show anything at which it is no longer INCONCLUSIVE."""
+def may_be_decided(changed: Change, tolerance: float) -> bool:
+    """Whether further timings may show anything at which it is no longer INCONCLUSIVE.
+
+    They do not make surer what a ratio takes of fp32's drift, nor the record: where that alone is too much, whatever
+    they show, the time is better spent on other rows. Only the 90 % interval is asked, the likelier one to decide.
+    """
     ends = (word_of(replace(changed, plain=end, strict=end), tolerance) for end in extremes(changed))
     return any(word is not Word.INCONCLUSIVE for word in ends)
 

@@ -69,6 +69,17 @@ def test_fp32_that_has_become_faster_is_named() -> None:
     assert "s/audio -1" in page
 
 
+def test_more_rounds_are_not_advised_where_fp32_itself_takes_another_time() -> None:
+    then, now = runs(1.0, 0), runs(1.0, 10)
+    for run in now:
+        for clip in run["rows"][0]["clips"]:
+            clip["pairs"] = [(0.7 * reference, 0.7 * own) for reference, own in clip["pairs"]]
+    (found,) = ab.judge(then, now)
+    assert found["verdict"] == "INCONCLUSIVE"
+    page = " ".join(terminal.render(ab.report("c0ffee", [found]), 100, color=False).split())
+    assert "not sure enough, nor with more --rounds" in page
+
+
 def test_processes_that_are_apart_are_not_taken_for_slower_code() -> None:
     (sure,), (unsure,) = ab.judge(runs(1.0, 0), runs(1.08, 10)), ab.judge(runs(1.0, 0, 0.05), runs(1.08, 10, 0.05))
     assert sure["verdict"] == "REGRESSED"

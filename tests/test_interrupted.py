@@ -105,3 +105,19 @@ def test_at_any_line_of_timing(tmp_path: Path, clips: Corpus, monkeypatch: pytes
     assert proposals == sorted(proposals), "nothing is proposed until all is measured that it is of"
     assert proposals.count(False) > 50
     assert proposals.count(True) > 10
+
+
+def test_what_fp32_took_lately_is_of_the_processes_that_were_timed_last(
+    tmp_path: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "Worker", Instant)
+    monkeypatch.setattr(pairing, "PAIRED_CLIPS", 2)
+    run = make_run(tmp_path, clips)
+    reference, row = run.start(FP32), run.start(BF16)
+    first, second, third, fourth = (clip.id for clip in clips.clips)
+    run.time(row, run.corpus, 4, pedantic)
+    assert run.reference_lately == {third: 1.0, fourth: 1.0}
+    run.time_again(row)
+    assert run.reference_lately == {first: 1.0, second: 1.0}
+    run.time(reference, run.corpus, 0, pedantic)  # Alone it may be faster.
+    assert run.reference_lately == {first: 1.0, second: 1.0}

@@ -76,9 +76,9 @@ def test_no_time_is_spent_in_another_state_of_the_machine_unless_it_has_passed(
     assert gate.judge_speed(run, row).word is Word.INCONCLUSIVE
     run.reference_lately = {id: reference for id, ((reference, _),) in row.pairs.items()}
     assert not looks.undecided(run, row)
-    assert (
-        "the machine is in another state; timing it longer would not tell" in looks.judge_again(run, row)["speed"].text
-    )
+    assert "would not tell" not in looks.judge_first(run, row).text  # that is known when the others have been timed
+    said = looks.judge_again(run, row)["speed"].text
+    assert said.endswith("the machine is in another state; timing it longer would not tell")
     assert run.repeats == 0
     run.reference_lately = {id: reference / 2 for id, reference in run.reference_lately.items()}
     assert looks.undecided(run, row)
@@ -127,6 +127,26 @@ def test_the_budget_is_shared_with_later_rows_that_are_undecided_and_most_goes_t
     for row in rows:
         looks.decide_speed(run, row)
     assert asked == {"a-cpu": 1 / 6, "b-cpu": 4 / 5, "d-cpu": 1.0}
+
+
+def test_shares_change_as_fp32_does_while_a_row_is_timed_again(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What fp32's state has left hopeless claims its part when that has passed, while there is budget."""
+    run = make_patient(stored, clips, monkeypatch)
+    rows = [make_row(run), make_row(run)]
+    rows[1].variant = replace(BF16, name="other")
+    shares: list[float] = []
+
+    class Asked(Budget):
+        def allows(self, _: str, share: float) -> bool:
+            shares.append(share)
+            return len(shares) < 4
+
+    run.budget = Asked()
+    monkeypatch.setattr(looks, "undecided", lambda _, row: row is rows[0] or len(shares) >= 2)
+    looks.decide_speed(run, rows[0])
+    assert shares == [1.0, 1.0, 0.5, 0.5]
 
 
 def test_a_row_that_another_has_measured_for_is_judged_by_what_was_timed_again(

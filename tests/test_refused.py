@@ -38,6 +38,7 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         (["--lx-variants", "tests"], "--lx-variants tests: AttributeError: module 'tests' has no attribute 'VARIANTS'"),
         (["--lx-columns", "sound=x"], "--lx-columns 'sound=x' does not say which column is what"),
         (["--lx-normalizer", "german"], "--lx-normalizer 'german' is not a normaliser"),
+        (["--benchmark-cprofile", "tottime"], "--benchmark-cprofile would show lxbench waiting"),
         (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
     ],
 )

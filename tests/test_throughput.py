@@ -8,10 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from lxbench import gate, throughput
+from lxbench import gate, throughput, update
+from lxbench import run as running
 from lxbench.corpus import Clip, Corpus
 from lxbench.transcribe import Transcript
-from lxbench.verdict import Word
+from lxbench.verdict import Verdict, Word
 from lxbench.worker import CrashError
 from tests.made import make_row, make_run
 
@@ -33,8 +34,12 @@ def test_seconds_are_added_and_texts_compared_with_those_alone() -> None:
     assert done.real_time_factor == pytest.approx(6.0)
 
 
-def test_a_row_that_dies_in_batches_has_not_crashed_one_by_one(tmp_path: Path, clips: Corpus) -> None:
+def test_a_row_that_dies_in_batches_has_not_crashed_one_by_one(
+    tmp_path: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Dying:
+        crashed = True
+
         def transcribe_batch(self, _: object) -> None:
             raise CrashError("out of memory", expected="a worker that answers", command="less log")
 
@@ -48,3 +53,24 @@ def test_a_row_that_dies_in_batches_has_not_crashed_one_by_one(tmp_path: Path, c
     assert said.word is Word.CRASHED
     assert "out of memory" in said.text
     assert gate.judge_effect(row).word is Word.PASS
+    row.verdicts |= {"speed": Verdict(Word.NEW, ""), "throughput": said}
+    assert row.word is Word.CRASHED
+    assert row.against_baseline is Word.NEW
+    assert update.propose(run, row, "2026-11-28") is not None
+
+    class Fresh:
+        def __init__(self, job: object, *_: object) -> None:
+            self.job = job
+
+        def ready(self, _: object) -> object:
+            return row.report
+
+        def kernels(self) -> dict[str, int]:
+            return {"addmm bfloat16": 2}
+
+    monkeypatch.setattr(running, "Worker", Fresh)
+    assert row.report is not None
+    row.report.kernels = {}
+    run.look_at_kernels(row)  # on a GPU that is done last
+    assert row.crash == ""
+    assert row.report.kernels == {"addmm bfloat16": 2}

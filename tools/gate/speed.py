@@ -4,8 +4,8 @@
     python -m tools.gate.speed tools/gate/recordings/epyc-disturbed.json --against tools/gate/recordings/epyc.json
 
 Takes what ``record.py`` left. Each comparison is of two recordings, one as the stored baseline and one as today's run;
-for what today's run times again two further recordings are drawn. Nothing is simulated but the slowdown: the seconds of
-the variant are multiplied.
+for what today's run times again three further ones are drawn. Nothing is simulated but the slowdown: the seconds of the
+variant are multiplied.
 """
 
 from __future__ import annotations
