@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import math
 import os
-import shutil
 import statistics
 import sys
 import time
@@ -27,12 +25,12 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t
 
-from lxbench import commits, files, results, settings
+from lxbench import commits, results, settings
 from lxbench.baselines import Speed, Spread
 from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
-from lxbench.runs import heed_sigterm, run_once, time_left
+from lxbench.runs import heed_sigterm, refuse, run_once, time_left, write_last
 from lxbench.stats import RUN_ALARMS, Change, Timing, mean_ratio, process_spread, timing, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import BETWEEN_PROCESSES, describe_change, in_other_state, speed_change, word_of
@@ -175,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 expected=f"at least {MIN_ROUNDS}",
                 command=f"{_COMMAND} --rounds 4",
             )
+        refuse(others, "--lx-update", _COMMAND)
         return _compare(commits.resolve(chosen.commit), chosen.rounds, chosen.lx_results, others)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
@@ -214,12 +213,9 @@ def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -
     lacking = list(_left_out(then, now, found))
     if not found:
         raise UsageError("; ".join(lacking), expected="a row that is timed in every run", command=f"ls {place}/*/logs")
+    terminal.show([*report(commit, found), *map(Text, lacking)])
     kept = {"commit": commit, "machine": now[0]["machine"], "rounds": rounds, "variants": found}
-    files.write(place / "ab.json", json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
-    width = shutil.get_terminal_size((100, 24)).columns
-    parts = [*report(commit, found), *map(Text, lacking)]
-    print(terminal.render(parts, width, sys.stdout.isatty()), end="")
-    print(f"everything is in {place}")
+    print(write_last(place / "ab.json", kept))
     gone = _timed(then).keys() - {one["variant"] for one in found}
     return int(bool(gone) or any(one["verdict"] == Word.REGRESSED for one in found))
 

@@ -14,6 +14,21 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 16_000
 
 
+def seconds(path: Path) -> float:
+    """How long a recording is, by the header of its file.
+
+    Raises:
+        ValueError: unreadable.
+    """
+    import soundfile
+
+    try:
+        told = soundfile.info(path)
+    except (OSError, TypeError, soundfile.SoundFileError) as error:  # TypeError: raw samples without a header.
+        raise ValueError(f"unreadable audio: {error}") from None
+    return told.frames / told.samplerate if told.samplerate else 0.0
+
+
 def decode(path: Path) -> tuple[NDArray[np.float32], int]:
     """The samples of a file as they were recorded, and their rate.
 

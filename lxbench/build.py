@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -120,10 +120,9 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         if loaded.model.device.type == "cuda":
             settle(hear, recorded_inputs)
         else:
-            eager = not report.census["compiled"] and report.work is not None
-            if not eager:
+            if not _is_eager(report):
                 hear()
-            with _brief(loaded) if eager else nullcontext():
+            with brief(loaded, report):
                 if report.kernels:
                     hear()
                 else:
@@ -131,15 +130,17 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
     report.heard_s = min(passes) * len(passes)
 
 
-def kernels(loaded: Loaded, audio: Any, language: str) -> dict[str, int]:
+def kernels(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> dict[str, int]:
     """Transcribe a clip under the profiler, and say which matrix kernels ran, see ``census.kernels``.
 
     Args:
         loaded: a variant that is warm.
+        report: of how it was built.
         audio: samples of the clip, float32 at 16 kHz.
         language: Whisper's code of the spoken language.
     """
-    return census.kernels(lambda: transcribe(loaded, audio, language), loaded.model.device.type == "cuda")
+    with brief(loaded, report):
+        return census.kernels(lambda: transcribe(loaded, audio, language), loaded.model.device.type == "cuda")
 
 
 def exact_float32() -> None:
@@ -198,12 +199,21 @@ def _require_change(step: Step, before: census.Census, after: census.Census) -> 
     return changed
 
 
+def _is_eager(report: BuildReport) -> bool:
+    """Whether torch runs it as it is written: nothing is compiled, no other engine has a part of it."""
+    return not report.census["compiled"] and report.work is not None
+
+
 @contextmanager
-def _brief(loaded: Loaded) -> Iterator[None]:
-    """Have ``generate`` end after a few tokens; a loop of one's own has a cache that is as long as its texts may be."""
+def brief(loaded: Loaded, report: BuildReport) -> Iterator[None]:
+    """Have an eager ``generate`` end after a few tokens: a row that never ends fills a profile with the same again.
+
+    What is compiled would be compiled anew for another length, and a loop of one's own has a cache that is as long as
+    its texts may be.
+    """
     generation = loaded.model.generation_config
     kept = generation.max_length
-    if kept is not None and not hasattr(loaded.model.get_decoder(), "greedy"):
+    if _is_eager(report) and kept is not None and not hasattr(loaded.model.get_decoder(), "greedy"):
         generation.max_length = min(kept, _WARM_UP_TOKENS)
     try:
         yield

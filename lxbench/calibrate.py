@@ -7,10 +7,9 @@ stored beside the speeds of the baselines, where verdicts look for it; tolerance
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import os
-import shutil
+import shlex
 import statistics
 import sys
 import time
@@ -29,7 +28,7 @@ from lxbench.baselines import Spread
 from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
-from lxbench.runs import heed_sigterm, run_once, time_left
+from lxbench.runs import heed_sigterm, refuse, run_once, time_left, write_last
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
 from lxbench.verdict_speed import UNLIKELY
@@ -87,24 +86,33 @@ def proposed_tolerance(apart: float) -> float:
     return max(_STEP, _STEP * math.ceil(math.sqrt(2) * apart * 1.645 * (1 + UNLIKELY) / _STEP - 1e-9))
 
 
-def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[dict[str, Any]], list[str]]:
+def find(runs: Sequence[Mapping[str, Any]], today: str) -> list[dict[str, Any]]:
+    """What runs show of every variant that was timed in enough of them."""
+    return [_found(name, rows, *measure(rows, today)) for name, rows in _timed(runs).items()]
+
+
+def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[str], list[str]]:
     """Write the spread of every variant beside the speed that its baseline has for this kind of machine.
 
     Returns:
-        What was found for each variant, and a line for each file that was written.
+        A line for each file that was written, and one for each that could not be.
     """
-    found, written = [], []
-    for name, rows in _timed(runs).items():
-        spread, apart = measure(rows, today)
-        found.append(_found(name, rows, spread, apart))
+    written, unwritten = [], []
+    for rows in _timed(runs).values():
         path = Path(rows[0]["baseline"]["path"]) if rows[0]["baseline"] else None
         kept = baselines.read(path) if path is not None else None
         speed = kept.speed_on(runs[0]["machine"]) if kept is not None else None
-        if path is not None and kept is not None and speed is not None:
-            speeds = tuple(replace(each, spread=spread) if each is speed else each for each in kept.speeds)
+        if path is None or kept is None or speed is None:
+            continue
+        spread, _ = measure(rows, today)
+        speeds = tuple(replace(each, spread=spread) if each is speed else each for each in kept.speeds)
+        try:
             baselines.write(path, replace(kept, speeds=speeds))
+        except OSError as error:
+            unwritten.append(f"spread not stored: {path}: {error.strerror}")
+        else:
             written.append(f"spread stored: {path}")
-    return found, written
+    return written, unwritten
 
 
 def _timed(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -175,6 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 expected=f"at least {MIN_RUNS}; 10 know it to within a quarter",
                 command="nox -s calibrate -- --runs 10",
             )
+        refuse(others, "--lx-update", "nox -s calibrate -- --runs 10")
         settings.parse_update("changed", os.environ, timing=True)  # The same that may write a baseline may write this.
         return _calibrate(chosen.runs, chosen.lx_results, others)
     except LxbenchError as error:
@@ -195,20 +204,21 @@ def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
             return 2
         if number == 1:
             _check_recorded(runs[0], arguments)
-    found, written = store(runs, f"{datetime.now():%Y-%m-%d}")
+    today = f"{datetime.now():%Y-%m-%d}"
+    found = find(runs, today)
     kept = {"machine": runs[0]["machine"], "runs": count, "variants": found}
-    files.write(place / "calibration.json", json.dumps(kept, ensure_ascii=False, indent=1) + "\n")
-    width = shutil.get_terminal_size((100, 24)).columns
-    print(terminal.render(report(found, written), width, sys.stdout.isatty()), end="")
-    print(f"everything is in {place}")
-    return int(bool(written))
+    where = write_last(place / "calibration.json", kept)
+    written, unwritten = store(runs, today)
+    terminal.show([*report(found, written), *(Text(line, "bold red") for line in unwritten)])
+    print(where)
+    return 4 if unwritten else int(bool(written))
 
 
 def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:
     """Refuse to go on where no row has a record of this kind of machine that a spread could be stored beside.
 
     Raises:
-        UsageError: there is none, or nothing is timed.
+        UsageError: there is none, nothing is timed, or nothing can be stored there.
     """
     timed = [row for row in run["rows"] if row["seconds"]]
     if not any(row["baseline"] and row["baseline"]["recorded_here"] for row in timed):
@@ -217,6 +227,15 @@ def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:
             expected="rows that are timed, and recorded on this kind of machine",
             command=to_record(run["device"], options=_to_record_with(arguments)),
         )
+    for folder in {Path(row["baseline"]["path"]).parent for row in timed if row["baseline"]}:
+        try:
+            files.check_writable(folder)
+        except OSError as error:
+            raise UsageError(
+                f"the baselines folder {folder} cannot be written: {error.strerror}",
+                expected="a folder that spreads can be stored in when all runs are done",
+                command=f"ls -ld {shlex.quote(str(folder))}",
+            ) from None
 
 
 def _to_record_with(arguments: Sequence[str]) -> list[str]:

@@ -69,7 +69,8 @@ def checked_out(commit: str) -> Iterator[Path]:
     here = _git("rev-parse", "--show-prefix")
     with tempfile.TemporaryDirectory(prefix=f"lxbench-{commit}-", ignore_cleanup_errors=True) as parent:
         tree = Path(parent, "tree")
-        done = _run("worktree", "add", "--detach", str(tree), commit)
+        # Nobody's hook, which may well want what is not in there.
+        done = _run("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(tree), commit)
         try:
             folder = tree / (here or "")
             if done.returncode or not folder.is_dir():
@@ -110,11 +111,14 @@ def there(value: str, folder: Path) -> str:
     Returns:
         The commit's own where it has it, else the one that is here, both absolute; unchanged what is no path here.
     """
-    path = Path(value)
-    if not path.exists():
+    base, _, split = value.rpartition(":")  # A data set in a folder may have the name of a split behind it.
+    spelled = [(value, ""), *([(base, f":{split}")] if base and split else [])]
+    found = next(((Path(name), behind) for name, behind in spelled if name and Path(name).exists()), None)
+    if found is None:
         return value
+    path, behind = found
     committed = _counterpart(path, _roots(folder))
-    return str(committed if committed is not None and committed.exists() else path.resolve())
+    return str(committed if committed is not None and committed.exists() else path.resolve()) + behind
 
 
 def _roots(folder: Path) -> tuple[Path, Path] | None:

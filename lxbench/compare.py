@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     width = shutil.get_terminal_size((100, 24)).columns
     parts: list[Any] = [terminal.final_table(judged, width), *terminal.explanations(judged, width), ""]
     parts += [Text(line) for line in seconds_lines(then, now)]
-    print(terminal.render(parts, width, sys.stdout.isatty()), end="")
+    terminal.show(parts)
     return int(bool(table.red(judged) or judged["orphans"]))
 
 

@@ -27,6 +27,7 @@ CALIBRATION = "ivr-ru-calibration"
 SELECTION = "ivr-ru-selection"
 SHIPPED = (EMBEDDED, CALIBRATION, SELECTION)
 MIN_SECONDS, MAX_SECONDS = 0.1, 30.0
+MAX_READ_SECONDS = 600.0  # by a file's header, which of some forms is a guess
 FULL_SCALE, MAX_CLIPPED = 0.9999, 0.01  # A share of samples: speech that is well recorded has none.
 TOLD = 5  # bad clips by name, where a run goes on without them
 ROUNDED = 0.5  # seconds that a file may be longer than is listed: it is a part that is more
@@ -116,7 +117,7 @@ def load(
     for number, entry in enumerate(chosen, 1):
         try:
             clip, form = _check(entry, normalize if texts else None)
-        except ValueError as error:
+        except (ValueError, OSError, MemoryError) as error:  # A name that no file can have, a header that promises all.
             faults.append(_told(entry, error))
         else:
             clips.append(clip)
@@ -124,24 +125,27 @@ def load(
         if tell is not None:
             tell(number, len(chosen))
     count = len(chosen) + sum(bool(entry.fault) for entry in listed)
-    _refuse(spec, path, faults, count, texts, skip_bad and bool(clips))
+    _refuse(spec, path, faults, count, texts, skip_bad, bool(clips))
     return Corpus(_name(spec, path), tuple(clips), tuple(_remarks(foreign, faults, count)))
 
 
 def _told(entry: listing.Entry, fault: object) -> str:
-    return ": ".join(filter(None, (entry.where, entry.id, str(fault))))
+    told = ": ".join(filter(None, (entry.where, entry.id, str(fault))))
+    return told.encode("utf-8", "backslashreplace").decode()  # JSON can say what is no text.
 
 
-def _refuse(spec: str, path: Path, faults: Sequence[str], count: int, texts: bool, skip: bool) -> None:
+def _refuse(spec: str, path: Path, faults: Sequence[str], count: int, texts: bool, skip: bool, some: bool) -> None:
     if not count:
         command = f"ls -l {shlex.quote(str(path))}"
         raise CorpusError(f"corpus {spec} has no clips", expected=listing.EXPECTED, command=command)
-    if faults and not skip:
+    if faults and not (skip and some):
         raise CorpusError(
             f"{len(faults)} of {count} clips of corpus {spec} cannot be used:\n    " + "\n    ".join(faults),
             expected=f"readable audio of {MIN_SECONDS:g} to {MAX_SECONDS:.0f} s"
             + (" with a reference text for every clip" if texts else ""),
-            command="nox -s bench-cpu -- --lx-skip-bad  # with the same options: goes on without them",
+            command="nox -s bench-cpu  # with the embedded corpus"
+            if skip
+            else "nox -s bench-cpu -- --lx-skip-bad  # with the same options: goes on without them",
         )
 
 
@@ -180,6 +184,7 @@ def _check(entry: listing.Entry, normalize: Callable[[str], str] | None) -> tupl
     Raises:
         ValueError: it cannot be used, and why.
     """
+    entry.id.encode()  # A lone surrogate, which JSON can say, is an error that says so.
     if normalize and not entry.text.strip():
         raise ValueError("empty reference text")
     if normalize and not normalize(entry.text).strip():
@@ -187,6 +192,8 @@ def _check(entry: listing.Entry, normalize: Callable[[str], str] | None) -> tupl
     path = entry.fetch()
     if not path.is_file():
         raise ValueError(f"no file {path}")
+    if (promised := audio.seconds(path)) > MAX_READ_SECONDS:  # A day's recording would fill the memory.
+        raise ValueError(listing.part(path.name, 0) if entry.seconds else _too_long(promised))
     recorded, rate = audio.decode(path)
     if entry.seconds and len(recorded) / rate > entry.seconds + ROUNDED:
         raise ValueError(listing.part(path.name, 0))
@@ -213,8 +220,12 @@ def _complaint(recorded: NDArray[np.float32], seconds: float) -> str:
     if seconds < MIN_SECONDS:
         return f"{seconds:.2f} s of audio, too short for a word"
     if seconds > MAX_SECONDS:
-        return f"{seconds:.1f} s of audio, more than the {MAX_SECONDS:.0f} s of one window"
+        return _too_long(seconds)
     return ""
+
+
+def _too_long(seconds: float) -> str:
+    return f"{seconds:.1f} s of audio, more than the {MAX_SECONDS:.0f} s of one window"
 
 
 def _digest(data: bytes) -> str:

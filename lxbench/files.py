@@ -15,8 +15,10 @@ def check_writable(folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     probe = folder / f".probe-{os.getpid()}"
-    probe.write_bytes(b"")
-    probe.unlink()
+    try:
+        probe.write_bytes(bytes(2**16))  # An empty file fits on a full disk.
+    finally:
+        probe.unlink(missing_ok=True)
 
 
 def new_folder(path: Path) -> Path:
@@ -44,14 +46,14 @@ def write(path: Path, content: str | bytes) -> None:
 
     Args:
         path: where; folders on the way are made.
-        content: text is written as UTF-8.
+        content: text is written as UTF-8; of a name that is not, what JSON reads back as the same.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
     draft = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content if isinstance(content, bytes) else content.encode())
+            file.write(content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
         draft.chmod(0o644)
         draft.replace(path)
     except BaseException:

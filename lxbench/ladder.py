@@ -182,7 +182,7 @@ def load(extra: str | None = None) -> Ladder:
         return VARIANTS
     try:
         return ladder(*VARIANTS, *_rows_of(extra))
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # A script ends the process where it finds no arguments of its own.
         raise UsageError(
             f"--lx-variants {extra}: {type(error).__name__}: {error}",
             expected="a Python file, or a module, with VARIANTS = (Variant(...), ...), names not used before",

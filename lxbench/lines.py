@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -20,7 +21,7 @@ def read(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     Raises:
         CorpusError: the file is not UTF-8.
     """
-    return _json_lines(path) if path.suffix in (".jsonl", ".json") else _csv_lines(path)
+    return _json_lines(path) if path.suffix.lower() in (".jsonl", ".json") else _csv_lines(path)
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -34,7 +35,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
 
 
 def _csv_lines(path: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    tabs = path.suffix == ".tsv"  # Common Voice's are not quoted: a lone quote is a part of what is said.
+    tabs = path.suffix.lower() == ".tsv"  # Common Voice's are not quoted: a lone quote is a part of what is said.
     form: Any = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if tabs else {}
     reader = csv.reader(io.StringIO(_text(path), newline=""), **form)
     names: list[str] = []
@@ -66,9 +67,13 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")  # Spreadsheets put a mark in front.
     except UnicodeDecodeError as error:
-        quoted = shlex.quote(str(path))
+        known = path.read_bytes()[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        there, to = shlex.quote(str(path)), shlex.quote(str(path.with_suffix(f".utf8{path.suffix}")))
         raise CorpusError(
             f"{path} is not UTF-8: {error}",
             expected="a listing in UTF-8",
-            command=f"iconv -f cp1251 -t utf-8 {quoted} > utf8 && mv utf8 {quoted}",
+            # Not over it: in a wrong encoding everything is read, and nothing as it was meant.
+            command=f"iconv -f utf-16 -t utf-8 {there} > {to}"
+            if known
+            else f"iconv -f cp1251 -t utf-8 {there} > {to}  # if it is in cp1251: look at what comes out",
         ) from None

@@ -18,7 +18,7 @@ from typing import Any
 import platformdirs
 
 from lxbench import files, lines
-from lxbench.errors import CorpusError
+from lxbench.errors import CacheError, CorpusError
 
 Columns = Mapping[str, str]
 EXPECTED = (
@@ -80,7 +80,7 @@ def entries(path: Path, spec: str, columns: Columns, required: Sequence[str] = (
 
 
 def _find(path: Path, spec: str) -> Callable[[Columns, Sequence[str]], Iterator[Entry]]:
-    if path.is_file() and path.suffix in _SUFFIXES:
+    if path.is_file() and path.suffix.lower() in _SUFFIXES:
         return partial(_of_lines, path)
     if listing := next((path / name for name in _LISTINGS if (path / name).is_file()), None):
         return partial(_of_lines, listing)
@@ -88,6 +88,8 @@ def _find(path: Path, spec: str) -> Callable[[Columns, Sequence[str]], Iterator[
     if (rows := _data_set(Path(base), spec, split)) is not None:
         return partial(_of_rows, rows, spec, Path(base) if Path(base).is_dir() else Path(base).parent)
     reason = f"no {' or '.join(_LISTINGS)}, parquet files or data set in {path}" if path.is_dir() else f"no {path}"
+    if path.is_file():
+        reason = f"{path} is no {', '.join(_SUFFIXES)} or .parquet"
     raise CorpusError(
         f"corpus {spec} is not there: {reason}",
         expected=EXPECTED,
@@ -147,7 +149,7 @@ def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Itera
 
 def _fault(row: Mapping[str, Any], audio: str) -> str:
     name = row.get(audio)
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not Path(name).name:
         return f"no {audio!r}"
     if str(row.get("offset") or "").strip("0."):
         return part(name, row["offset"])
@@ -271,6 +273,7 @@ def _file_of(rows: Any, column: str, number: int, base: Path) -> Path:
 
     Raises:
         ValueError: neither a path nor encoded bytes.
+        CacheError: it cannot be written there.
     """
     value = rows[number][column]
     held = value if isinstance(value, dict) else {"path": value}
@@ -279,8 +282,19 @@ def _file_of(rows: Any, column: str, number: int, base: Path) -> Path:
         folder = platformdirs.user_cache_path("lxbench") / "audio"
         file = folder / f"{hashlib.sha256(data).hexdigest()[:32]}{name.suffix}"
         if not file.is_file():
-            files.write(file, data)
+            _keep(file, data)
         return file
     if isinstance(path := held.get("path"), str) and path:
         return base / path
     raise ValueError(f"column {column!r} has neither a path nor encoded audio")
+
+
+def _keep(file: Path, data: bytes) -> None:
+    try:
+        files.write(file, data)
+    except OSError as error:
+        raise CacheError(
+            f"audio of the corpus cannot be written to {file.parent}: {error.strerror}",
+            expected="a cache that this user may write, with room in it",
+            command="XDG_CACHE_HOME=/tmp/cache nox -s bench-cpu",
+        ) from None

@@ -80,9 +80,14 @@ def clips_to_pair(run: Run, row: Row) -> int:
 
 
 def judge_first(run: Run, row: Row) -> Verdict:
-    """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``."""
+    """Judge the speed of a row that was just timed; what is red waits for a second look, see ``judge_again``.
+
+    Where none will come, for the test of it was not asked for, it is taken at once.
+    """
     said = gate.judge_speed(run, row)
     if said.word is Word.REGRESSED and (row.measured_as or undecided(run, row)):
+        if row.id not in run.judged_again:
+            return judge_again(run, row)["speed"]
         return replace(said, word=Word.INCONCLUSIVE, text=f"{said.text}; at a first look")
     return said
 

@@ -29,6 +29,7 @@ from lxbench import (
     machine,
     models,
     options,
+    others,
     processes,
     results,
     score,
@@ -36,7 +37,7 @@ from lxbench import (
     study,
     update,
 )
-from lxbench.commands import CORPORA, SUITE
+from lxbench.commands import CORPORA
 from lxbench.ending import Ending
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import bencher, terminal
@@ -81,45 +82,11 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "lxbench_row: measures or judges variants of a model")
     with _usage_errors():
-        _check_alone(config)
+        others.check_alone(config)
         config.stash[SETTINGS] = options.read(config)
         config.stash[LADDER] = ladder.load(config.stash[SETTINGS].variants)
     # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
     config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
-
-
-def _check_alone(config: pytest.Config) -> None:
-    """Refuse the suite under pytest-xdist, by what was asked for: its main process collects nothing.
-
-    Raises:
-        UsageError: it is on.
-    """
-    asked, suite = [argument.split("::")[0] for argument in config.args], CORPORA.parent.resolve()
-    folders = [Path(each).resolve() for each in asked]
-    named = SUITE[-1] in asked or any(folder.is_relative_to(suite) for folder in folders)
-    # A folder above it has it in lxbench's own repository; elsewhere in an environment, which pytest leaves out.
-    if suite.parent == config.rootpath:
-        named = named or any(suite.is_relative_to(folder) for folder in folders)
-    if named and getattr(config.option, "numprocesses", None):
-        raise UsageError(
-            "variants cannot be timed beside each other: pytest-xdist is on",
-            expected="one process, -n 0",
-            command="nox -s bench-cpu",
-        )
-
-
-def _check_profiler(config: pytest.Config) -> None:
-    """Refuse a profile of the process that waits; it would ask for one more clip than there are.
-
-    Raises:
-        UsageError: pytest-benchmark was asked for one.
-    """
-    if config.option.benchmark_cprofile:
-        raise UsageError(
-            "--benchmark-cprofile would show lxbench waiting: every variant works in a process of its own",
-            expected="--lx-profile, which profiles each of them there",
-            command="nox -s bench-cpu -- --lx-profile",
-        )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -152,16 +119,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     benches = [item for item in items if _is_bench(item)]
     for item in benches:
         item.add_marker("lxbench_row")
-    first, *others = _rows(config)
-    # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
-    order = {id: number for number, id in enumerate([*others, first])}
-    stages = _STAGES[config.stash[SETTINGS].device]
-    items.sort(key=lambda item: _place(item, order, stages) if _is_bench(item) else (-2, 0))
+    _sort(config, items)
     yield
     if benches and not items:
+        keyword = config.option.keyword
         with _usage_errors():
             raise UsageError(
-                f"-k {config.option.keyword!r} matches no variant",
+                f"-k {keyword!r} matches no variant" if keyword else "no variant is left by what was asked for",
                 expected=f"one of {', '.join(variant.name for variant in _rows(config).values())}",
                 command="nox -s bench-cpu -- -k bf16",
             )
@@ -173,10 +137,11 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     benches = [item for item in session.items if _is_bench(item)]
     if not benches or config.option.collectonly:
         return
+    _sort(config, session.items)  # --ff and --nf have put what failed or is new before all else.
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        _check_profiler(config)
+        others.check_saving(config)
         folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
         source = models.resolve(chosen.model, chosen.revision)
@@ -203,6 +168,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
         if not config.option.keyword:
             run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
         run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]
+        run.judged_again = _judged_again(session.items)
         wanted = [_rows(config)[id] for id in ids]
         update.check(run, wanted)
         watcher.plan(looks.plan(run, wanted))
@@ -268,6 +234,21 @@ def _is_bench(item: pytest.Item) -> bool:
     """Whether a test asks for our ``run``; a repository may have a fixture of that name for its own tests."""
     known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
     return any(definition.func.__module__ == __name__ for definition in known.get("run", ())[-1:])
+
+
+def _sort(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Put the tests of the suite in the order in which rows are measured, behind all others."""
+    first, *rest = _rows(config)
+    # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
+    order = {id: number for number, id in enumerate([*rest, first])}
+    stages = _STAGES[config.stash[SETTINGS].device]
+    items.sort(key=lambda item: _place(item, order, stages) if _is_bench(item) else (-2, 0))
+
+
+def _judged_again(items: list[pytest.Item]) -> frozenset[str]:
+    """The ids of the rows whose speed is judged once more at the end, unless ``--benchmark-only`` skips that."""
+    last = (item for item in items if getattr(item, "originalname", "") == "test_speed" and _is_bench(item))
+    return frozenset(_row_of(item) for item in last if item.get_closest_marker("skip") is None)
 
 
 def _place(item: pytest.Item, order: dict[str, int], stages: tuple[str, ...]) -> tuple[int, int]:
@@ -365,7 +346,8 @@ def pytest_runtest_makereport(
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    chosen = config.stash[SETTINGS]
+    with _usage_errors():  # --benchmark-compare asks for it before we are configured.
+        chosen = config.stash[SETTINGS] if SETTINGS in config.stash else options.read(config)
     machine_info["lxbench"] = machine.describe(chosen.threads, chosen.device)
 
 
@@ -387,6 +369,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         wall_s = time.perf_counter() - _BEGAN
         ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
         config.stash[ENDING] = ended
+        storage.handle_saving = others.told(storage.handle_saving, session, ended.unwritten)
         red = ended.updated or ended.unwritten or any(row.word.red for row in run.rows)
         if exitstatus == pytest.ExitCode.OK and red:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

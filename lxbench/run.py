@@ -65,6 +65,7 @@ class Run:
         orphans: baselines that no variant owns, once looked for.
         peaks: what the machine can do, see ``roofline.peaks``; empty where nothing was timed.
         budget: how long undecided rows may be timed further.
+        judged_again: ids of the rows whose speed is judged once more when all are measured.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Run:
         self.orphans: list[Path] = []
         self.peaks: dict[str, float] = {}
         self.budget = Budget()
+        self.judged_again: frozenset[str] = frozenset()
         self._reference: Worker | None = None
         self._workers: dict[str, Worker] = {}
         self._pairings: dict[str, Pairing] = {}
@@ -110,7 +112,7 @@ class Run:
         corpus = self.corpus.first(variant.clips)
         scored = not self.source.random
         row = Row(variant, self.settings.device, variant is self.ladder[0], corpus, self.normalizer, scored)
-        twin = next((other for other in self.rows if other.complete and _same_work(row, other)), None)
+        twin = next((each for each in self.rows if each.id != row.id and each.complete and _same_work(row, each)), None)
         self.rows.append(row)
         try:
             row.baseline = baselines.read(self.baseline_path(variant.name))
@@ -228,7 +230,9 @@ class Run:
             return
         try:
             self.watcher.stage(row.id, f"transcribing {size} clips at once")
-            worker.transcribe_batch(groups[0])  # Another shape: memory is taken, graphs are compiled.
+            # Of another shape: memory is taken, graphs are compiled; a GPU plans attention by the length of texts.
+            longest = max(groups, key=lambda group: max(len(clip.text) for clip in group))
+            worker.transcribe_batch(longest if self.settings.device == "cuda" else groups[0])
             said = {
                 clip.id: each
                 for group in groups

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lxbench import files
 from lxbench.commands import SUITE, one_word
 from lxbench.errors import UsageError
+from lxbench.report import terminal
 
 # Where a run has ended and says what it found.
 _ENDING = re.compile("=+ lxbench =+")
@@ -64,7 +66,10 @@ def run_once(
     left = folder / "latest" / "results.json"
     before = left.resolve()
     own, output = {**os.environ, **(environ or {})}, None if tables else subprocess.PIPE
-    process = subprocess.Popen(command, cwd=cwd, env=own, stdout=output, text=True)
+    if output is not None:
+        terminal.accept_any_text()
+        own |= {"PYTHONIOENCODING": "utf-8"}  # Read as that, whatever the locale says.
+    process = subprocess.Popen(command, cwd=cwd, env=own, stdout=output, encoding="utf-8", errors="replace")
     ending: list[str] = []
     reader = threading.Thread(target=_show_progress, args=(process.stdout or (), ending), daemon=True)
     reader.start()
@@ -94,6 +99,29 @@ def run_once(
         )
     found: dict[str, Any] = json.loads(left.read_text("utf-8"))
     return found
+
+
+def refuse(arguments: Sequence[str], option: str, command: str) -> None:
+    """Refuse an option of the suite that runs which are held against each other must not have.
+
+    Raises:
+        UsageError: it is among the arguments.
+    """
+    if any(word.partition("=")[0] == option for word in arguments):
+        raise UsageError(
+            f"{option} in runs that are held against each other: the first would move what the next are held to",
+            expected="the same baselines for all of them",
+            command=command,
+        )
+
+
+def write_last(path: Path, content: Mapping[str, Any]) -> str:
+    """Write what several runs have shown beside them; say where it is, or why it is not."""
+    try:
+        files.write(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+    except OSError as error:
+        return f"{path} could not be written: {error.strerror}"
+    return f"everything is in {path.parent}"
 
 
 def _show_progress(lines: Iterable[str], ending: list[str]) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lxbench import calibration, kept, ladder, noise, profile, roofline
 from lxbench.audio import read_audio
-from lxbench.build import BuildReport, build, counted, exact_float32, kernels, recorded_inputs, warm_up
+from lxbench.build import BuildReport, brief, build, counted, exact_float32, kernels, recorded_inputs, warm_up
 from lxbench.transcribe import transcribe, transcribe_batch
 
 # What all rows import; where it is not in memory already, while the worker waits for leave to build.
@@ -121,12 +121,14 @@ def _answer_requests(connection: Connection, job: Job) -> None:
             together = [read_audio(path) for path in value]
             connection.send(("transcripts", transcribe_batch(loaded, together, job.language)))
         elif request == "kernels":
-            connection.send(("kernels", kernels(loaded, read_audio(job.warm_up), job.language)))
+            connection.send(("kernels", kernels(loaded, report, read_audio(job.warm_up), job.language)))
         elif request == "peaks":
             connection.send(("peaks", roofline.peaks(job.device)))
         elif request == "profile":
             assert audio is not None
-            connection.send(("profiles", profile.take(loaded, audio, job.language, value)))
+            with brief(loaded, report):
+                profiles = profile.take(loaded, audio, job.language, value)
+            connection.send(("profiles", profiles))
         else:
             warnings = (*listener.heard, *_graph_warnings(recorded))
             usage = Usage(_peak_mib(job.device), _compiled_graphs() - compiled, warnings)

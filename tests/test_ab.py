@@ -218,6 +218,7 @@ def test_slower_code_of_the_working_tree_is_red(
     [
         (["HEAD", "--rounds", "1"], "--rounds 1 does not show how far equal runs are apart"),
         (["--rounds", "3", "-k", "x", "HEAD"], "'x' stands behind -k, and is no commit then"),
+        (["HEAD", "--lx-update", "new"], "--lx-update in runs that are held against each other"),
         pytest.param(["nosuch"], "git knows no commit 'nosuch'", marks=needs_git),
     ],
 )

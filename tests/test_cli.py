@@ -58,10 +58,12 @@ def baseline_of(folder: Path, name: str) -> Path:
 
 
 def test_what_was_recorded_passes_and_says_the_same_letter_for_letter(bench: Bench, stored: Path) -> None:
-    """Also: the run before is compared with, and a variant missing on one side is named."""
+    """Also: the run before is compared with, by pytest-benchmark too, and a variant missing on one side is named."""
     before = json.loads(baseline_of(stored, "fp32").read_text("utf-8"))
-    done = bench("--lx-corpus", stored / "small", "-k", "fp32", f"--junitxml={stored / 'junit.xml'}")
+    junit = f"--junitxml={stored / 'junit.xml'}"
+    done = bench("--lx-corpus", stored / "small", "-k", "fp32", junit, "--benchmark-compare", "--benchmark-verbose")
     assert done.returncode == 0, done.stdout
+    assert "Comparing against benchmarks from: " in done.stdout
     assert said(stored) == {"fp32": "PASS"}
     (row,) = results(stored)["rows"]
     assert {clip["id"]: clip["text"] for clip in row["clips"]} == {clip["id"]: clip["text"] for clip in before["clips"]}
@@ -148,6 +150,7 @@ def test_calibration_stores_what_equal_runs_differ_by(stored: Path) -> None:
     [
         (["--runs", "2"], {}, "--runs 2 shows no spread"),
         (["--runs", "3"], {"CI": "true"}, "is refused where CI=true"),
+        (["--lx-update=new"], {}, "--lx-update in runs that are held against each other"),
         (["--runs", "3", "-k", "nosuch"], {}, "a run ended with exit code 4"),
         (["--runs", "3", "-k", "[fp32-cpu]", "--lx-clips", "1", "--benchmark-disable"], {}, "none of 0 timed rows has"),
     ],
@@ -302,13 +305,20 @@ def test_what_was_measured_is_shown_and_red_where_the_disk_is_full(bench: Bench,
         "def write(path, content):\n"
         "    raise OSError(28, 'No space left on device', str(path))\n"
         "files.write = write\n"
+        "from pytest_benchmark.storage.file import FileStorage\n"
+        "def save(self, saved, name):\n"
+        "    raise OSError(28, 'No space left on device', str(self.path))\n"
+        "FileStorage.save = save\n"
     )
     done = bench(
-        "--lx-corpus", stored / "small", "-k", "fp32", "--lx-clips", "2", "--benchmark-disable", "-p", "full",
+        "--lx-corpus", stored / "small", "-k", "fp32", "--lx-clips", "2", "-p", "full",
+        f"--junitxml={stored / 'j.xml'}",
         PYTHONPATH=f"{stored}{os.pathsep}{ROOT}",
     )  # fmt: skip
     assert "not everything could be written: [Errno 28] No space left on device" in Flat(done.stdout)
+    assert "not everything could be written: timings for later runs: [Errno 28]" in Flat(done.stdout)
     assert re.search(r"fp32 +0\.\d", done.stdout), "the table"
+    assert (stored / "j.xml").is_file()
     assert "Traceback" not in done.stdout + done.stderr
     assert done.returncode == 1
 

@@ -129,3 +129,6 @@ def test_folders_of_the_repository_are_looked_for_modules_in_the_commits_own(
         options = ["--lx-variants", str(repository / "a.txt"), "-k", "a.txt", "--lx-corpus=.venv", "--lx-model=small"]
         own = [str(folder / "a.txt"), "-k", "a.txt", f"--lx-corpus={untracked}", "--lx-model=small"]
         assert _as_there(options, folder) == ["--lx-variants", *own]
+        assert commits.there(".venv:test", folder) == f"{untracked}:test"  # else the hub would be asked for it
+        for value in ("owner/name:test", "shape:tiny", ":test", ""):
+            assert commits.there(value, folder) == value

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ import pytest
 from lxbench import compare, results
 from lxbench.errors import UsageError
 from lxbench.verdict import Tolerance
+from tests.suite import ROOT
 
 MACHINE = {"cpu": "x", "isa": ["avx2"], "threads": 2}
 CLIPS = 12
@@ -148,6 +152,14 @@ def test_what_is_no_saved_run_is_refused(tmp_path: Path, content: str, text: str
     path.write_text(content)
     with pytest.raises(UsageError, match=text):
         compare.load(path)
+
+
+def test_a_terminal_without_our_letters_gets_escapes() -> None:
+    command = [sys.executable, "-m", "lxbench.compare", "docs/run.json", "docs/run.json"]
+    environ = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, encoding="latin-1", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "\\u2500\\u2500" in done.stdout
 
 
 def test_wrong_usage_ends_with_4(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lxbench import corpus, score
+from lxbench import audio, corpus, listing, score
 from lxbench.audio import read_audio, resample
-from lxbench.errors import CorpusError
+from lxbench.errors import CacheError, CorpusError
 from tests.suite import CORPORA
 
 
@@ -205,6 +205,15 @@ def test_bad_clips_are_left_out_where_that_is_wanted_and_said(small_corpus: Path
         ),
         (["[]"], r"metadata\.jsonl:4: not a JSON object"),
         (
+            [json.dumps({"file_name": "A" * 300, "transcription": "раз"})],
+            r"metadata\.jsonl:4: A+: .*File name too long",
+        ),
+        ([json.dumps({"file_name": "/", "transcription": "раз"})], r"metadata\.jsonl:4: no 'file_name'"),
+        (
+            [json.dumps({"file_name": "x.flac", "id": "\ud800", "transcription": "раз"})],
+            r"metadata\.jsonl:4: \\ud800: 'utf-8' codec can't encode",
+        ),
+        (
             ['{"file_name": "x.flac", "transcription": "раз"}', '{"file_name": "./x.flac", "transcription": "два"}'],
             r"metadata\.jsonl:5: x: listed twice, first in metadata\.jsonl:4",
         ),
@@ -228,12 +237,55 @@ def test_a_listing_in_another_encoding_is_refused_and_a_mark_is_not(small_corpus
         corpus.load(str(small_corpus), CORPORA)
 
 
+def test_a_long_recording_is_refused_unread(small_corpus: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(small_corpus / "day.flac", np.zeros(16_000 * 601, dtype="int16"), 16_000)
+    with (small_corpus / "metadata.jsonl").open("a", encoding="utf-8") as listing:
+        listing.write('{"file_name": "day.flac", "transcription": "раз"}\n')
+    decode, read = audio.decode, list[str]()
+
+    def watched(path: Path) -> Any:
+        read.append(path.name)
+        return decode(path)
+
+    monkeypatch.setattr(audio, "decode", watched)
+    with pytest.raises(CorpusError, match=r"day: 601\.0 s of audio, more than the 30 s of one window"):
+        corpus.load(str(small_corpus), CORPORA)
+    assert len(read) == 3
+
+
+def test_where_no_clip_is_left_skipping_them_is_not_advised(small_corpus: Path) -> None:
+    (small_corpus / "metadata.jsonl").write_text("[\n]\n")
+    with pytest.raises(CorpusError) as raised:
+        corpus.load(str(small_corpus), CORPORA, skip_bad=True)
+    assert raised.value.command == "nox -s bench-cpu  # with the embedded corpus"
+
+
+def test_a_listing_may_be_in_capitals_and_another_file_is_said_to_be_there(small_corpus: Path) -> None:
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    capitals = (small_corpus / "metadata.jsonl").rename(small_corpus / "TEST.JSONL")
+    assert corpus.load(str(capitals), CORPORA).clips == wanted.clips
+    other = capitals.rename(small_corpus / "test.txt")
+    with pytest.raises(CorpusError, match=r"test\.txt is no \.jsonl, \.json, \.csv, \.tsv or \.parquet"):
+        corpus.load(str(other), CORPORA)
+
+
+def test_audio_of_a_data_set_needs_a_cache(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CacheError, match="audio of the corpus cannot be written to"):
+        listing._keep(tmp_path / "file" / "audio" / "x.flac", b"x")
+
+
 def test_commands_take_a_path_with_spaces(small_corpus: Path) -> None:
     folder = small_corpus.rename(small_corpus.with_name("my calls"))
     listing = folder / "metadata.jsonl"
     for content, command in (
         (b"\n", f"ls -l '{folder}'"),
-        ("Привет".encode("cp1251"), f"iconv -f cp1251 -t utf-8 '{listing}' > utf8 && mv utf8 '{listing}'"),
+        (
+            "Привет".encode("cp1251"),
+            f"iconv -f cp1251 -t utf-8 '{listing}' > '{folder}/metadata.utf8.jsonl'"
+            "  # if it is in cp1251: look at what comes out",
+        ),
+        ("Привет".encode("utf-16"), f"iconv -f utf-16 -t utf-8 '{listing}' > '{folder}/metadata.utf8.jsonl'"),
         (b'{"my file": "x.flac"}', "nox -s bench-cpu -- --lx-columns 'audio=my file'  # with the same options"),
     ):
         listing.write_bytes(content)

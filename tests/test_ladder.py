@@ -96,6 +96,7 @@ def test_rows_of_a_package_that_lies_here_come_after_ours(tmp_path: Path, monkey
     [
         ("x = 1", "has no attribute 'VARIANTS'"),
         ("VARIANTS = (", "SyntaxError"),
+        ("import argparse; argparse.ArgumentParser().parse_args(['--odd'])", "SystemExit"),
         ("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('bf16', CPU)]", "'bf16' is used twice"),
         (None, "FileNotFoundError"),
     ],

@@ -35,7 +35,9 @@ class Patient(Run):
 def make_patient(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch) -> Patient:
     monkeypatch.setattr(looks, "PAIRED_CLIPS", 4)
     plain = make_run(stored, clips)
-    return Patient(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    patient = Patient(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    patient.judged_again = frozenset({"bf16-cpu", "other-cpu"})
+    return patient
 
 
 def test_an_undecided_speed_is_timed_again_as_far_as_the_budget_goes(
@@ -101,6 +103,16 @@ def test_no_row_is_red_by_one_look(
     assert run.repeats <= repeats
     assert said["speed"].word is word
     assert row.verdicts["speed"] == said["speed"]
+
+
+def test_where_no_second_look_will_come_it_is_taken_at_once(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_patient(stored, clips, monkeypatch)
+    run.slow, run.judged_again = 1.3, frozenset()
+    row = make_row(run, seconds=0.65)
+    assert looks.judge_first(run, row).word is Word.REGRESSED
+    assert run.repeats == 1
 
 
 def test_the_budget_is_shared_with_later_rows_that_are_undecided_and_most_goes_to_those_that_look_slower(

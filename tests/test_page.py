@@ -127,6 +127,20 @@ def test_a_recording_is_linked_where_it_is_still_there(small: dict[str, Any], tm
     assert page.values([small], [run_folder], tmp_path)["clips"][0]["audio"] == f"a%20b/{recording.name}"
 
 
+def test_a_results_folder_may_be_a_link(small: dict[str, Any], tmp_path: Path) -> None:
+    """What its paths climb out of is where the link stands, or where it leads."""
+    folder = copy_clips(tmp_path / "clips", 1)
+    (recording,) = folder.glob("*.flac")
+    elsewhere = tmp_path / "some" / "where" / "else" / "results"
+    (elsewhere / "now").mkdir(parents=True)
+    (tmp_path / "results").symlink_to(elsewhere)
+    run_folder = tmp_path / "results" / "now"
+    for path in (f"../../clips/{recording.name}", f"../../../../../clips/{recording.name}"):
+        small["corpus"]["clips"][0]["path"] = path
+        link = page.values([small], [run_folder], run_folder)["clips"][0]["audio"]
+        assert link == f"../../clips/{recording.name}"
+
+
 def test_runs_stand_side_by_side(small: dict[str, Any]) -> None:
     other = {**small, "machine": {**small["machine"], "gpu": "H100"}}
     both = page.values([small, other, small], [Path()] * 3, Path())

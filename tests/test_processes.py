@@ -63,7 +63,10 @@ def test_a_forked_process_finds_the_gpu_where_there_is_one(tmp_path: Path) -> No
         "    processes.stop_server()\n"
     )
     command = [sys.executable, str(tmp_path / "main.py"), str(embedded.restore())]
-    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environ = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).strip(os.pathsep),
+    }
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=240, check=False)
     assert done.stdout == f"there {torch.cuda.is_available()}\n", done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -39,11 +40,52 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         (["--lx-columns", "sound=x"], "--lx-columns 'sound=x' does not say which column is what"),
         (["--lx-normalizer", "german"], "--lx-normalizer 'german' is not a normaliser"),
         (["--benchmark-cprofile", "tottime"], "--benchmark-cprofile would show lxbench waiting"),
+        (["--benchmark-storage", "/dev/null/saved"], "timings cannot be saved in /dev/null/saved: Not a directory"),
+        (["--benchmark-json", "/dev/null/x/y.json"], "timings cannot be saved in /dev/null/x: Not a directory"),
+        (["--benchmark-compare", "--lx-corpus", "/no/such/corpus"], "corpus /no/such/corpus is not there"),
+        (["--deselect", "bench"], "no variant is left by what was asked for"),
         (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
     ],
 )
 def test_wrong_usage(bench: Bench, arguments: list[str], message: str) -> None:
     refused(bench(*arguments), message)
+
+
+_PEEK = """
+import json, os, pathlib
+import pytest
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items):
+    yield
+    items.reverse()  # as --ff and --nf do it, behind everybody's back
+
+def pytest_runtestloop(session):
+    from lxbench import plugin
+    seen = [[item.name for item in session.items], sorted(session.config.stash[plugin.RUN].judged_again)]
+    pathlib.Path(os.environ["LXBENCH_TEST_MARK"]).write_text(json.dumps(seen))
+    return True
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "again"), [([], "bf16-cpu fp32-cpu"), (["--benchmark-only"], ""), (["-m", "benchmark"], "")]
+)
+def test_rows_are_measured_in_their_order_and_it_is_known_whether_a_second_look_will_come(
+    bench: Bench, small_corpus: Path, tmp_path: Path, options: list[str], again: str
+) -> None:
+    (tmp_path / "peek.py").write_text(_PEEK)
+    rows = ["--lx-corpus", small_corpus, "-k", "[fp32-cpu] or [bf16-cpu]"]
+    environ = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "LXBENCH_TEST_MARK": str(tmp_path / "seen")}
+    done = bench(*rows, "-p", "peek", *options, **environ)
+    assert done.returncode == 4, "nothing was measured"
+    order, judged_again = json.loads((tmp_path / "seen").read_text())
+    assert judged_again == again.split()
+    timed = [name for name in order if name.startswith("test_latency")]
+    assert timed == ["test_latency[bf16-cpu]", "test_latency[fp32-cpu]"]
+    if not options:
+        assert order.index("test_effect[bf16-cpu]") < order.index(timed[0]) < order.index("test_accuracy[bf16-cpu]")
+        assert order.index("test_speed[bf16-cpu]") > order.index(timed[-1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is imported beforehand")

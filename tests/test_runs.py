@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import time
@@ -59,6 +60,13 @@ def test_a_run_without_its_tables_shows_them_where_it_fails(
     said = capsys.readouterr().out
     assert "bf16-cpu: clip 3 of 4" in said
     assert ("bf16 NEW so place" in said) == (code == 4)
+
+
+def test_what_runs_have_shown_is_left_beside_them_or_it_is_said_why_not(tmp_path: Path) -> None:
+    assert runs.write_last(tmp_path / "ab.json", {"verdict": "PASS"}) == f"everything is in {tmp_path}"
+    assert json.loads((tmp_path / "ab.json").read_text("utf-8")) == {"verdict": "PASS"}
+    lost = tmp_path / "ab.json" / "ab.json"
+    assert runs.write_last(lost, {}).startswith(f"{lost} could not be written: ")
 
 
 def test_the_time_left_is_said_after_the_first_run() -> None:

@@ -67,7 +67,7 @@ def heard(row: Variant, folder: Path, device: str, clip: Path, look: bool) -> tu
     build.warm_up(loaded, report, samples, "ru")
     passes = [transcribe(loaded, samples, "ru") for _ in range(_PASSES)]
     if look and not report.kernels:
-        report.kernels = build.kernels(loaded, samples, "ru")
+        report.kernels = build.kernels(loaded, report, samples, "ru")
     return min(passes, key=lambda said: said.seconds), report
 
 

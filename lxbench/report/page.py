@@ -254,7 +254,9 @@ def _clip(clip: Record, heard: Sequence[_Heard], normalize: Callable[[str], str]
 
 def _link(clip: Record, folder: Path, out: Path) -> str | None:
     """A relative link from the page to a recording that is still there."""
-    path = clip.get("path")
-    if path is None or not (folder / path).is_file():
+    if (path := clip.get("path")) is None:
         return None
-    return quote(Path(os.path.relpath(folder / path, out)).as_posix())
+    # Where the results folder is a link, ".." is what a browser takes it for, by name, or where it really leads.
+    places = (Path(os.path.normpath(folder / path)), (folder / path).resolve())
+    there = next((place for place in places if place.is_file()), None)
+    return None if there is None else quote(Path(os.path.relpath(there, out)).as_posix())

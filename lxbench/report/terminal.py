@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import shutil
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,19 @@ _STYLES = {
     Word.IMPROVED: "bold green",
     Word.INCONCLUSIVE: "yellow",
 }
+
+
+def show(parts: Sequence[Any]) -> None:
+    """Print rich renderables as wide as the terminal is, and in whatever encoding it has."""
+    accept_any_text()
+    width = shutil.get_terminal_size((100, 24)).columns
+    print(render(parts, width, sys.stdout.isatty()), end="", flush=True)
+
+
+def accept_any_text() -> None:
+    """Have what the terminal's encoding lacks printed as escapes: it is no reason to lose what was measured."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def render(parts: Sequence[Any], width: int, color: bool) -> str:

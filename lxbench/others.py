@@ -1,0 +1,78 @@
+"""What other plugins of pytest are asked to do in the same run; refused where it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lxbench import files
+from lxbench.commands import CORPORA, SUITE
+from lxbench.errors import UsageError
+
+
+def check_alone(config: pytest.Config) -> None:
+    """Refuse the suite under pytest-xdist, by what was asked for: its main process collects nothing.
+
+    Raises:
+        UsageError: it is on.
+    """
+    asked, suite = [argument.split("::")[0] for argument in config.args], CORPORA.parent.resolve()
+    folders = [Path(each).resolve() for each in asked]
+    named = SUITE[-1] in asked or any(folder.is_relative_to(suite) for folder in folders)
+    # A folder above it has it in lxbench's own repository; elsewhere in an environment, which pytest leaves out.
+    if suite.parent == config.rootpath:
+        named = named or any(suite.is_relative_to(folder) for folder in folders)
+    if named and any(getattr(config.option, name, None) for name in ("numprocesses", "tx")):
+        raise UsageError(
+            "variants cannot be timed beside each other: pytest-xdist is on",
+            expected="one process, -n 0",
+            command="nox -s bench-cpu",
+        )
+
+
+def check_saving(config: pytest.Config) -> None:
+    """Refuse what pytest-benchmark could not do in the end, when all is timed.
+
+    Raises:
+        UsageError: a folder that timings are to be saved in cannot be written, or a profile of this process is asked
+            for, which only waits; it would take one clip more than there are.
+    """
+    if config.option.benchmark_cprofile:
+        raise UsageError(
+            "--benchmark-cprofile would show lxbench waiting: every variant works in a process of its own",
+            expected="--lx-profile, which profiles each of them there",
+            command="nox -s bench-cpu -- --lx-profile",
+        )
+    session = config._benchmarksession  # type: ignore[attr-defined]
+    saves = not session.disabled and (session.save or session.autosave)
+    folders = [session.storage.path] if saves and hasattr(session.storage, "path") else []
+    for folder in [*folders, *(path.parent for path in [config.option.benchmark_json] if path)]:
+        try:
+            files.check_writable(folder)
+        except OSError as error:
+            raise UsageError(
+                f"timings cannot be saved in {folder}: {error.strerror}",
+                expected="a folder this user may create and write, --benchmark-storage and --benchmark-json",
+                command="nox -s bench-cpu -- --benchmark-storage file:///tmp/lxbench-benchmarks",
+            ) from None
+
+
+def told(save: Callable[[], None], session: pytest.Session, unwritten: list[str]) -> Callable[[], None]:
+    """Saving timings as pytest-benchmark does, but that a full disk keeps nobody from seeing what was measured.
+
+    Args:
+        save: what pytest-benchmark does.
+        session: which then ends as a red one.
+        unwritten: gets why they could not be written.
+    """
+
+    def saving() -> None:
+        try:
+            save()
+        except OSError as error:
+            unwritten.append(f"timings for later runs: {error}")
+            session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+    return saving
