@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from lxbench import calibrate
+from lxbench import baselines, calibrate
 from lxbench.errors import UsageError
+from tests.suite import ROOT
 
 
 def test_equal_runs_are_measured() -> None:
@@ -58,3 +62,31 @@ def test_what_is_not_recorded_is_recorded_over_all_clips_by_the_next_command(dev
     with pytest.raises(UsageError, match="none of 1 timed rows has a baseline") as raised:
         calibrate._check_recorded(run, asked)
     assert raised.value.command == f"{session} -k '[x]' --lx-corpus my"
+
+
+def test_a_spread_that_cannot_be_stored_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(shutil.copy(ROOT / "baselines" / "whisper-base" / "ivr-ru" / "cpu" / "fp32.json", tmp_path))
+    kept = baselines.read(path)
+    assert kept is not None
+    rows = [
+        {"variant": "fp32", "seconds": 1.0, "reference": True, "baseline": {"path": str(path), "recorded_here": True},
+         "clips": [{"id": "a", "seconds": seconds}]}
+        for seconds in (1.0, 1.1, 0.9)
+    ]  # fmt: skip
+    runs = [{"machine": kept.speeds[0].machine, "rows": [row]} for row in rows]
+    assert calibrate.store(runs, "2026-11-28") == ([f"spread stored: {path}"], [])
+    stored = baselines.read(path)
+    assert stored is not None
+    assert stored.speeds[0].spread == calibrate.measure(rows, "2026-11-28")[0]
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(baselines, "write", full)
+    assert calibrate.store(runs, "2026-11-28") == ([], [f"spread not stored: {path}: No space left on device"])
+
+
+def test_baselines_that_cannot_be_written_are_refused_after_the_first_run() -> None:
+    row = {"seconds": 1.0, "baseline": {"path": "/dev/null/fp32.json", "recorded_here": True}}
+    with pytest.raises(UsageError, match="the baselines folder /dev/null cannot be written"):
+        calibrate._check_recorded({"device": "cpu", "rows": [row]}, [])
