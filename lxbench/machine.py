@@ -28,6 +28,12 @@ _PACKAGES = (
     "num2words",
     "scipy",
     "pytest-benchmark",
+    "whisper-normalizer",
+    "ctranslate2",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "pywhispercpp",
 )
 
 

@@ -85,6 +85,8 @@ def pytest_configure(config: pytest.Config) -> None:
         others.check_alone(config)
         config.stash[SETTINGS] = options.read(config)
         config.stash[LADDER] = ladder.load(config.stash[SETTINGS].variants)
+    if config.option.benchmark_compare:
+        config._benchmarksession.quiet = False  # type: ignore[attr-defined]  # Who asks for its table wants to see it.
     # Progress is for the person at the terminal: keep the real one, which pytest replaces while tests run.
     config.stash[OUT] = os.fdopen(os.dup(sys.__stdout__.fileno()), "w", encoding="utf-8")  # type: ignore[union-attr]
 
@@ -349,6 +351,19 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     with _usage_errors():  # --benchmark-compare asks for it before we are configured.
         chosen = config.stash[SETTINGS] if SETTINGS in config.stash else options.read(config)
     machine_info["lxbench"] = machine.describe(chosen.threads, chosen.device)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_compare_machine_info(
+    benchmarksession: Any, machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
+) -> None:
+    """Say in what the machine of saved seconds differs, if in anything that moves them."""
+    if (there := compared_benchmark["machine_info"].get("lxbench")) is None:
+        return
+    if differing := machine.differing(machine_info["lxbench"], there, machine.SECONDS_KEYS):
+        benchmarksession.logger.warning(f"seconds of another machine, which differs in {', '.join(differing)}")
+    # pytest-benchmark would warn of the load too, every time, and fail to where timings are stored elsewhere.
+    compared_benchmark["machine_info"] = machine_info
 
 
 @pytest.hookimpl(wrapper=True)

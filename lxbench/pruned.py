@@ -92,7 +92,7 @@ def read(folder: Path, like: Any) -> Any:
 
 
 def keep_tokens(model: Any, tokens: Any) -> None:
-    """Cut the embedding, and the output that is tied to it, to some tokens.
+    """Cut the embedding, and the output that is tied to it or has weights of its own, to some tokens.
 
     Args:
         model: a Whisper, changed in place.
@@ -101,20 +101,29 @@ def keep_tokens(model: Any, tokens: Any) -> None:
     old = model.model.decoder.embed_tokens
     if isinstance(old, CutEmbedding):
         tokens = tokens[torch.isin(tokens, old.tokens)]
-    weight = old(tokens)
-    new = _set_vocabulary(model, len(tokens))
+    weight, rows = old(tokens), old.rows[tokens] if isinstance(old, CutEmbedding) else tokens
+    head = None if is_tied(model) else model.proj_out.weight[rows]
+    new = _set_vocabulary(model, len(tokens), head is None)
     new.weight.data.copy_(weight)
+    if head is not None:
+        model.proj_out.weight.data.copy_(head)
     new.tokens.copy_(tokens)
     new.rows[tokens] = torch.arange(len(tokens), device=tokens.device)
 
 
-def _set_vocabulary(model: Any, count: int) -> CutEmbedding:
+def is_tied(model: Any) -> bool:
+    """Whether the output has the embedding's weights; a checkpoint may bring others, whatever its config says."""
+    return bool(model.proj_out.weight.data_ptr() == model.model.decoder.embed_tokens.weight.data_ptr())
+
+
+def _set_vocabulary(model: Any, count: int, tied: bool) -> CutEmbedding:
     old = model.model.decoder.embed_tokens.weight
     options: Any = {"device": old.device, "dtype": old.dtype}
     embedding = CutEmbedding(count, old.shape[1], model.config.vocab_size, **options)
     model.model.decoder.embed_tokens = embedding
     model.proj_out = nn.Linear(old.shape[1], count, bias=False, **options)
-    model.proj_out.weight = embedding.weight
+    if tied:
+        model.proj_out.weight = embedding.weight
     return embedding
 
 
@@ -137,7 +146,7 @@ def _differences(model: Any) -> dict[str, Any]:
         "linears": {name: sizes for name, sizes in linears(model).items() if sizes != whole.get(name)}
     }
     if isinstance(model.model.decoder.embed_tokens, CutEmbedding):
-        pruned["tokens"] = model.model.decoder.embed_tokens.num_embeddings
+        pruned |= {"tokens": model.model.decoder.embed_tokens.num_embeddings, "tied": is_tied(model)}
     return pruned
 
 
@@ -155,4 +164,4 @@ def _settle(model: Any, pruned: dict[str, Any]) -> None:
         if child == "out_proj":
             owner.num_heads = sizes[0] // owner.head_dim
     if "tokens" in pruned:
-        _set_vocabulary(model, pruned["tokens"])
+        _set_vocabulary(model, pruned["tokens"], pruned.get("tied", True))

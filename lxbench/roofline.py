@@ -81,7 +81,8 @@ def count(model: Any, before: Work | None = None, state: Any = None) -> Work | N
     read = {name: each for name, each in state.items() if name.startswith(_EVERY_TOKEN) and not _is_left_out(name)}
     bytes_read = sum(tensor.untyped_storage().nbytes() for tensor in census.stored(read))
     bytes_read += sum(getattr(module, "token_bytes", 0) for module in decoder.modules())
-    width = next((parameter.element_size() for parameter in decoder.parameters()), 4)
+    # Of keys and values as they are kept, where that is not what the weights are.
+    width = getattr(decoder, "heard_width", next((each.element_size() for each in decoder.parameters()), 4))
     heard = [sizes for name, sizes in _linears(decoder) if _is_heard(name)]
     work = Work(
         per_position=per_position,

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from lxbench import baselines, disturbance, gpu, score, throughput
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
-from lxbench.corpus import Clip, Corpus
+from lxbench.corpus import SHIPPED, Clip, Corpus
 from lxbench.errors import BaselineError
 from lxbench.history import Saved
 from lxbench.ladder import Ladder, Variant
@@ -333,6 +333,7 @@ class Run:
             device=self.settings.device,
             threads=self.settings.threads,
             language=self.settings.language,
+            calibration_language="ru" if self.settings.calibration in SHIPPED else self.settings.language,
             warm_up=self._clip_to_warm_up().path,
             calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",

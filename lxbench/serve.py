@@ -43,6 +43,7 @@ class Job:
     calibration: tuple[Path, ...]
     log: Path
     earlier: BuildReport | None = None  # of a process of the same variant
+    calibration_language: str = "ru"  # spoken in the calibration clips
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     for name in NEEDED:
         import_module(name)
     connection.recv()  # Wait for leave: two that build and warm up on the same cores at once take many times as long.
-    with calibration.clips(job.calibration, job.language) as asked:
+    with calibration.clips(job.calibration, job.calibration_language) as asked:
         loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
     report.calibrated = bool(asked)
     if (

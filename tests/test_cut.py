@@ -188,6 +188,19 @@ def test_a_vocabulary_cut_twice_has_what_both_keep(fresh: Loaded, loaded: Loaded
     assert torch.equal(embedding(asked), loaded.model.model.decoder.embed_tokens(asked))
 
 
+def test_an_output_of_its_own_is_cut_and_kept(fresh: Loaded, tmp_path: Path) -> None:
+    """Not replaced by the embedding, to which most are tied."""
+    head = fresh.model.proj_out.weight.detach().clone() + 1
+    fresh.model.proj_out.weight = torch.nn.Parameter(head.clone())
+    pruned.keep_tokens(fresh.model, torch.tensor([1, 5, 9, 40, 7000]))
+    pruned.keep_tokens(fresh.model, torch.tensor([5, 6, 40, 7000]))
+    assert torch.equal(fresh.model.proj_out.weight, head[[5, 40, 7000]])
+    pruned.adopt(fresh.model).save_pretrained(tmp_path)
+    again = pruned.read(tmp_path, fresh.model)
+    assert torch.equal(again.proj_out.weight, head[[5, 40, 7000]])
+    assert torch.equal(again.model.decoder.embed_tokens.weight, fresh.model.model.decoder.embed_tokens.weight)
+
+
 def test_fewer_positions_hear_shorter_clips(fresh: Loaded, audio: NDArray[np.float32]) -> None:
     assert tuple(fresh.model.model.encoder.embed_positions.weight.shape) == (50 * WINDOW, 512)
     assert transcribe(fresh, audio, "ru").text.lower() == SAID

@@ -81,6 +81,8 @@ def test_a_row_in_another_engine_names_what_it_computes_in(built: tuple[Variant,
     variant, _, report = built
     assert variant.runs in report.kernels
     assert (report.work is None) == (not variant.name.startswith("fast-ort"))
+    if report.work is not None:  # Whatever keys and values are made in, the graph is given float32.
+        assert report.work.heard_bytes == 4 * 6 * 2 * 512
     assert report.census["size_mib"] == pytest.approx(ROWS[variant.name], abs=3)
 
 
@@ -116,7 +118,12 @@ def test_what_an_engine_cannot_be_given_is_refused(fresh: Loaded, before: Step, 
 
 @pytest.mark.parametrize(
     "before",
-    [[], [plain_decoding, quantize_linears("proj_out")], [plain_decoding, quantize_linears("model.decoder.*")]],
+    [
+        [],
+        [plain_decoding, quantize_linears("proj_out")],
+        [plain_decoding, quantize_linears("model.decoder.*")],
+        [cast("bfloat16"), plain_decoding],
+    ],
 )
 def test_a_decoder_that_cannot_be_exported_is_refused(fresh: Loaded, before: tuple[Step, ...]) -> None:
     pytest.importorskip("onnxruntime")
@@ -124,6 +131,13 @@ def test_a_decoder_that_cannot_be_exported_is_refused(fresh: Loaded, before: tup
         fresh.model = step(fresh.model)
     with pytest.raises(StepError, match="the decoder before plain_decoding, or after its layers were replaced"):
         decode_in_onnxruntime("int8")(fresh.model)
+
+
+def test_an_output_of_its_own_is_not_left_out_for_whispercpp(fresh: Loaded) -> None:
+    pytest.importorskip("pywhispercpp")
+    fresh.model.proj_out.weight = torch.nn.Parameter(fresh.model.proj_out.weight.detach().clone())
+    with pytest.raises(StepError, match="takes the embedding for the output, and this model has another one"):
+        whispercpp("float16")(fresh.model)
 
 
 def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -105,6 +106,18 @@ def test_at_any_line_of_timing(tmp_path: Path, clips: Corpus, monkeypatch: pytes
     assert proposals == sorted(proposals), "nothing is proposed until all is measured that it is of"
     assert proposals.count(False) > 50
     assert proposals.count(True) > 10
+
+
+@pytest.mark.parametrize(("calibration", "language"), [("ivr-ru-calibration", "ru"), ("mine", "de")])
+def test_calibration_clips_that_are_shipped_are_russian(
+    tmp_path: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, calibration: str, language: str
+) -> None:
+    monkeypatch.setattr(running, "Worker", Instant)
+    run = make_run(tmp_path, clips)
+    run.settings = replace(run.settings, language="de", calibration=calibration)
+    run.start(FP32)
+    job: Any = run._workers["fp32-cpu"].job
+    assert (job.language, job.calibration_language) == ("de", language)
 
 
 def test_what_fp32_took_lately_is_of_the_processes_that_were_timed_last(

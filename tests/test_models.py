@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from lxbench import corpus, ctranslate2, embedded, models, score
 from lxbench.audio import read_audio
 from lxbench.errors import ModelError, UsageError
-from lxbench.families import Loaded
+from lxbench.families import Loaded, whisper
 from lxbench.families.whisper import extract
 from lxbench.transcribe import transcribe
 from tests.shapes import SHAPES, language_of, small_whisper
@@ -275,6 +276,50 @@ def test_a_rule_that_generate_alone_would_obey_is_refused(folder: Path, name: st
         models.resolve(str(folder))
     assert "min_length = 2" in str(raised.value)
     assert f"{name}=None" in str(raised.value)
+
+
+def test_several_ends_of_a_text_are_refused_and_a_list_of_one_is_one(folder: Path) -> None:
+    configure(folder, eos_token_id=[50257])
+    models.resolve(str(folder))
+    assert models.load(folder, "cpu").model.generation_config.eos_token_id == 50257
+    configure(folder, eos_token_id=[50257, 13])
+    with pytest.raises(ModelError, match=r"sets eos_token_id = \[50257, 13\]") as raised:
+        models.resolve(str(folder))
+    assert "c.update(eos_token_id=50257)" in raised.value.command
+
+
+def test_an_english_only_model_with_the_languages_of_its_origin_is_told_none(
+    folder: Path,
+) -> None:
+    """``generate`` would look for the language, and all other loops would not."""
+    configure(folder, is_multilingual=False)
+    loaded = models.load(folder, "cpu")
+    prompt = whisper.prompt_ids(loaded.model, "en")
+    assert prompt == [50258, 50363]
+    begun: list[list[int]] = []
+
+    def watch(_: object, __: object, values: dict[str, Any]) -> None:
+        begun.append(values["decoder_input_ids"][0].tolist())
+
+    loaded.model.register_forward_pre_hook(watch, with_kwargs=True)
+    loaded.model.generation_config.max_length = 4
+    transcribe(loaded, np.zeros(16_000, dtype=np.float32), "en")
+    assert begun[0] == prompt
+
+
+def test_what_is_idle_in_a_generation_config_keeps_nothing_from_being_written(folder: Path, tmp_path: Path) -> None:
+    configure(folder, temperature=0.0, length_penalty=2.0, early_stopping=True, top_k=3)
+    loaded = models.load(folder, "cpu")
+    loaded.model.save_pretrained(tmp_path / "again")
+    assert "temperature" not in json.loads((tmp_path / "again" / "generation_config.json").read_text("utf-8"))
+
+
+def test_weights_that_are_not_there_are_not_made_up(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    wrapped = {f"_orig_mod.{name}": tensor for name, tensor in tensors.items()}
+    save_file(wrapped, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=r"lacks \d{3} of its tensors: model\.decoder\.embed_positions\.weight, "):
+        models.load(folder, "cpu")
 
 
 def test_shards_are_all_there_or_refused_by_name(loaded: Loaded, folder: Path) -> None:

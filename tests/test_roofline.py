@@ -9,7 +9,7 @@ from lxbench import roofline
 from lxbench.families import Loaded
 from lxbench.roofline import Work
 from lxbench.steps.plain import merge_padding, plain_decoding
-from lxbench.steps.precision import cast
+from lxbench.steps.precision import autocast, cast
 from lxbench.steps.quantize import quantize_dynamic, quantize_linears
 from tests.shapes import small_whisper
 
@@ -41,6 +41,11 @@ def test_a_pass_and_a_token_are_counted(small: torch.nn.Module) -> None:
 
 def test_shorter_numbers_are_read_and_as_many_are_multiplied(small: torch.nn.Module) -> None:
     assert roofline.count(cast("bfloat16")(small)) == Work(ENCODER, 4 * 4 * 64, token_weights(2), 2 * 4 * 2 * 64)
+
+
+def test_what_was_heard_is_read_as_it_is_kept(small: torch.nn.Module) -> None:
+    """Not as the weights are: autocast keeps keys and values in its type, and a graph is given them in float32."""
+    assert roofline.count(autocast("bfloat16")(small)) == Work(ENCODER, 4 * 4 * 64, token_weights(4), 2 * 4 * 2 * 64)
 
 
 def test_plain_modules_do_the_same_work(small: torch.nn.Module) -> None:

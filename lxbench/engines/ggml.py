@@ -83,7 +83,7 @@ def _token_bytes(tokenizer: Any) -> list[bytes]:
 def _tensors(model: Any) -> Iterator[tuple[str, NDArray[np.float32]]]:
     for name, tensor in model.state_dict().items():
         if name == "proj_out.weight":
-            continue  # tied to the embedding
+            continue  # whisper.cpp takes the embedding for it
         for pattern, wanted in _NAMES:
             name = re.sub(pattern, wanted, name)
         yield name, tensor.detach().float().numpy()

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from lxbench import kept, plain
+from lxbench import kept, plain, pruned
 from lxbench.plain import Decoder, DecoderLayer, Encoder
 
 _FILE = "graph.onnx"
@@ -205,8 +205,8 @@ def export_say(model: Any, finish: Finish | None = None) -> tuple[Graph, list[tu
 
 def _kept(module: nn.Module, sizes: str, write: Callable[[Path], None], finish: Finish | None) -> Graph:
     """A graph of the same module, made by the same code and versions, is made once; so is what is made of it."""
-    made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnxscript")]
-    code = (Path(file).read_bytes() for file in (__file__, plain.__file__))
+    made_by = [f"{package} {version(package)}" for package in ("torch", "onnx", "onnx_ir", "onnxscript")]
+    code = (Path(str(module)).read_bytes() for module in (__file__, plain.__file__, pruned.__file__))
     source = kept.digest(module.state_dict(), str(module), sizes, made_by, *code)
 
     def export(folder: Path) -> None:

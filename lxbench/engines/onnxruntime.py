@@ -51,10 +51,11 @@ def convert_decoder(model: Any, kind: str) -> Any:
     """
     require_kind("ONNX Runtime", kind, KINDS)
     decoder = model.model.decoder
-    if not isinstance(decoder, plain.Decoder) or replaced(decoder) or replaced(model.proj_out):
+    whole = isinstance(decoder, plain.Decoder) and not (replaced(decoder) or replaced(model.proj_out))
+    if not whole or decoder.embed_tokens.weight.dtype != torch.float32:
         raise StepError(
-            "ONNX Runtime is given the decoder before plain_decoding, or after its layers were replaced",
-            expected="plain_decoding, then this, then quantize_linears",
+            "ONNX Runtime is given the decoder before plain_decoding, or after its layers were replaced or cast",
+            expected="plain_decoding, then this, then quantize_linears or cast",
             command="see fast-ort in lxbench/variants.py",
         )
     model.model.decoder = Decoder(decoder, _Say(model, kind))
@@ -149,6 +150,8 @@ class _Say(nn.Module):
 
 class Decoder(nn.Module):
     """A decoder whose keys and values of what was heard are made by torch, and all else by ONNX Runtime."""
+
+    heard_width = 4  # Whatever type they are made in, the graph is given float32.
 
     def __init__(self, old: plain.Decoder, say: _Say) -> None:
         super().__init__()

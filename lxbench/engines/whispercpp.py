@@ -23,6 +23,7 @@ from lxbench.engines.ggml import KINDS, write
 from lxbench.errors import StepError
 from lxbench.families import whisper
 from lxbench.greedy import greedy
+from lxbench.pruned import is_tied
 
 
 def convert(model: Any, kind: str) -> EngineModel:
@@ -33,10 +34,16 @@ def convert(model: Any, kind: str) -> EngineModel:
         kind: a key of ``ggml.KINDS``.
 
     Raises:
-        StepError: whisper.cpp does not take it.
+        StepError: whisper.cpp does not take it, or would take its embedding for an output of its own.
     """
     require_whole(model, "whisper.cpp")
     require_kind("whisper.cpp", kind, KINDS)
+    if not is_tied(model):
+        raise StepError(
+            "whisper.cpp takes the embedding for the output, and this model has another one",
+            expected="a model whose output is tied to its embedding",
+            command="see the engines' rows in lxbench/variants.py",
+        )
     library = _library()
     with tempfile.NamedTemporaryFile(prefix="lxbench-", suffix=".bin") as file:
         write(model, whisper.tokenizer(Path(model.name_or_path)), kind, file)

@@ -7,11 +7,14 @@ A family is a module with the functions of ``Family``. Beside these modules only
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from lxbench.errors import ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,6 +80,31 @@ class Family(Protocol):
 
     def decode(self, loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
         """Greedy decoding from the encoder's output: tokens of each clip."""
+
+
+def read_whole(kind: Any, folder: Path) -> Any:
+    """Read a checkpoint in float32.
+
+    Args:
+        kind: the class of transformers that it is of.
+        folder: of a resolved model.
+
+    Raises:
+        ModelError: tensors are missing, which transformers would make up, in every process others.
+    """
+    import torch
+
+    options = {"dtype": torch.float32, "local_files_only": True, "output_loading_info": True}
+    model, told = kind.from_pretrained(folder, **options)
+    if lacking := sorted(told["missing_keys"]):
+        some = ", ".join(lacking[:3]) + (", ..." if len(lacking) > 3 else "")
+        raise ModelError(
+            f"model {folder} lacks {len(lacking)} of its tensors: {some}",
+            expected="weights under the names that transformers gives them, saved without a wrapper around the model",
+            command='python -c "import sys; from safetensors import safe_open as o; '
+            f"print(*o(sys.argv[1], 'np').keys())\" {shlex.quote(str(folder / 'model.safetensors'))}",
+        )
+    return model
 
 
 def find(name: str) -> Family:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lxbench.audio import SAMPLE_RATE
-from lxbench.families import Family, Loaded
+from lxbench.families import Family, Loaded, read_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +26,10 @@ TOKENS_A_SECOND = 13
 
 def load(folder: Path, device: str) -> Loaded:
     """Load a resolved model in float32 on a device, ready for inference."""
-    import torch
     from transformers import AutoFeatureExtractor, MoonshineForConditionalGeneration
 
     kind: Any = MoonshineForConditionalGeneration
-    model: Any = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = read_whole(kind, folder)
     return Loaded(
         model.to(device).eval(),
         tokenizer(folder),

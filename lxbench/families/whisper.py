@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from lxbench import shapes
 from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import CorpusError, ModelError
-from lxbench.families import Family, Loaded
+from lxbench.families import Family, Loaded, read_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,13 +36,26 @@ _OBEYED: Mapping[str, int | None] = {
 }
 
 
+# What sampling and beams would be told, and greedy decoding is not.
+_IDLE = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "length_penalty",
+    "early_stopping",
+)
+
+
 def load(folder: Path, device: str) -> Loaded:
     """Load a resolved model in float32 on a device, ready for inference.
 
     The suppressed tokens move from the generation config to ``Loaded``: ``decode`` applies them as a mask, where
     ``generate`` would sort them into the whole vocabulary for every token.
     """
-    import torch
     from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
 
     kind: Any = WhisperForConditionalGeneration
@@ -51,14 +64,10 @@ def load(folder: Path, device: str) -> Loaded:
         from lxbench import pruned
 
         kind = pruned.PrunedWhisper
-    model: Any
-    if shapes.SEED_KEY in config:
-        model = shapes.random_model(kind, folder, device)
-    else:
-        model = kind.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    made_up = shapes.SEED_KEY in config
+    model: Any = shapes.random_model(kind, folder, device) if made_up else read_whole(kind, folder)
     generation = model.generation_config
-    if generation.max_length is None:  # ``generate`` would end after some 20 tokens.
-        generation.max_length = model.config.max_target_positions
+    _settle(generation, model.config)
     loaded = Loaded(
         model.to(device).eval(),
         tokenizer(folder),
@@ -69,6 +78,21 @@ def load(folder: Path, device: str) -> Loaded:
     )
     generation.suppress_tokens = generation.begin_suppress_tokens = None
     return loaded
+
+
+def _settle(generation: Any, config: Any) -> None:
+    """Leave of a generation config what decoding goes by; transformers refuses to write what is idle in it."""
+    from transformers import GenerationConfig
+
+    usual = GenerationConfig()
+    for name in _IDLE:
+        setattr(generation, name, getattr(usual, name, None))
+    if generation.max_length is None:  # ``generate`` would end after some 20 tokens.
+        generation.max_length = config.max_target_positions
+    if isinstance(ends := generation.eos_token_id, list) and len(ends) == 1:
+        (generation.eos_token_id,) = ends
+    if not getattr(generation, "is_multilingual", True) and hasattr(generation, "lang_to_id"):
+        del generation.lang_to_id  # Of the model that it was made from: ``generate`` would look for the language.
 
 
 @lru_cache(maxsize=1)
@@ -88,7 +112,12 @@ def check(folder: Path) -> None:
     generation = _generation(folder)
     values = {name: generation.get(name) for name in _OBEYED}
     asked = {name: value for name, value in values.items() if value not in (None, _OBEYED[name])}
+    ends = generation.get("eos_token_id")
+    neutral: dict[str, Any] = dict.fromkeys(asked)
+    if isinstance(ends, list) and len(ends) > 1:
+        asked["eos_token_id"], neutral["eos_token_id"] = ends, ends[0]
     if asked:
+        changes = ", ".join(f"{name}={value}" for name, value in neutral.items())
         named = ", ".join(f"{name} = {value!r}" for name, value in asked.items())
         raise ModelError(
             f"{folder / _GENERATION} sets {named}: generate obeys that, and the rows that decode without it do not",
@@ -96,7 +125,7 @@ def check(folder: Path) -> None:
             # Of a copy: in the hub's cache a file is a link to what other revisions have too.
             command=f"cp -rL {shlex.quote(str(folder))} greedy && "
             "python -c \"from transformers import GenerationConfig as C; c = C.from_pretrained('greedy'); "
-            f"c.update({', '.join(f'{name}=None' for name in asked)}); c.save_pretrained('greedy')\"  "
+            f"c.update({changes}); c.save_pretrained('greedy')\"  "
             "# then --lx-model greedy",
         )
 

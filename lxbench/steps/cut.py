@@ -214,7 +214,7 @@ def _cut_layer(model: Any, part: str, index: int, fit: bool) -> None:
 
     names = _layers(model, part)
     if fit:
-        fc2 = model.get_submodule(names[index - 1]).fc2
+        fc2 = _module(model, names[index - 1]).fc2
         seen = activations.contribution(model, f"{names[index - 1]}.fc2", names[index])
         wide = torch.cat([fc2.weight, torch.eye(fc2.out_features).to(fc2.weight)], dim=1)
         kept = torch.arange(fc2.in_features, device=fc2.weight.device)

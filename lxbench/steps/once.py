@@ -76,6 +76,8 @@ def _place(kind: str, model: Any, what: tuple[str, ...], code: Sequence[ModuleTy
     """Where something is kept that is made of a model and the calibration clips."""
     import torch
 
+    from lxbench import features
+
     # Observers are empty still, and could not grow any more once their memory had been shown to numpy.
     buffers = {name: each for name, each in model.named_buffers() if not name.startswith(_OBSERVER)}
     weights = {**dict(model.named_parameters()), **buffers}
@@ -84,12 +86,13 @@ def _place(kind: str, model: Any, what: tuple[str, ...], code: Sequence[ModuleTy
         weights,
         *what,
         calibration.fingerprint(),
-        *(Path(str(module.__file__)).read_bytes() for module in (audio, calibration, whisper, *code)),
+        *(Path(str(module.__file__)).read_bytes() for module in (audio, calibration, features, whisper, *code)),
         torch.__version__,
         version("transformers"),
         # Sums are rounded in another order elsewhere.
         machine.instructions(),
         torch.get_num_threads(),
+        torch.get_float32_matmul_precision(),
         torch.cuda.get_device_name(device) if device.type == "cuda" else "",
     )
     return kept.place(kind, digest)

@@ -84,6 +84,7 @@ def autocast(dtype: str) -> Step:
         context = torch.autocast(model.device.type, dtype=getattr(torch, dtype))
         model.model.encoder.forward = context(model.model.encoder.forward)
         model.forward = context(model.forward)
+        model.get_decoder().heard_width = getattr(torch, dtype).itemsize  # keys and values, for lxbench.roofline
         return model
 
     step.__name__ = f"autocast({dtype})"
