@@ -196,7 +196,8 @@ def test_a_deleted_baseline(bench: Bench, stored: Path) -> None:
 
 
 def test_a_run_that_stops_at_the_first_red_row_records_nothing(bench: Bench, stored: Path) -> None:
-    done = bench("--lx-corpus", stored / "small", "-k", "[fp32-cpu] or [bf16-cpu]", "-x", "--lx-update", "new")
+    rows = ["--lx-corpus", stored / "small", "--lx-clips", "3", "-k", "[fp32-cpu] or [bf16-cpu]"]
+    done = bench(*rows, "-x", "--lx-update", "new")
     assert done.returncode == 1
     assert "stopping after 1 failures" in done.stdout
     assert results(stored)["interrupted"] is True
@@ -284,9 +285,11 @@ def test_fp32_that_dies_beside_a_row_is_there_again_beside_the_next(bench: Bench
 
 
 def test_a_row_that_dies_when_it_is_timed_again_fails_once_and_is_not_recorded(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "short.py").write_text("from lxbench import pairing\npairing.PAIRED_CLIPS = 3  # of a block\n")
     done = bench(
-        "--lx-variants", ROWS, "--lx-clips", "24", "--lx-update", "new", "-k", "expires",
+        "--lx-variants", ROWS, "--lx-clips", "3", "--lx-update", "new", "-k", "expires", "-p", "short",
         f"--junitxml={tmp_path / 'junit.xml'}", LXBENCH_TEST_MARK=str(tmp_path / "mark"),
+        PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}",
     )  # fmt: skip
     assert done.returncode == 1
     (row,) = results(tmp_path)["rows"]

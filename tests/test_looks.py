@@ -100,7 +100,7 @@ def test_no_row_is_red_by_one_look(
     assert first.word is Word.INCONCLUSIVE
     assert first.text.endswith("; at a first look")
     said = looks.judge_again(run, row)
-    assert run.repeats <= repeats
+    assert 1 <= run.repeats <= repeats
     assert said["speed"].word is word
     assert row.verdicts["speed"] == said["speed"]
 

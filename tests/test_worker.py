@@ -131,6 +131,7 @@ def test_workers_are_forked_from_a_server_that_has_imported_and_done_nothing_els
         assert int(status.split("VmRSS:")[1].split()[0]) > 200 * 1024, "torch and transformers are not in memory"
         log = (tmp_path / "logs" / "w.log").read_text()
         assert "torchao" not in log, "known noise of an import, which a worker does not make any more"
+        assert reports[0].kernels
         assert [report.kernels for report in reports] == [reports[0].kernels] * 2
         for worker in workers:
             assert worker.usage().warnings == ()
@@ -209,7 +210,8 @@ def test_two_that_start_at_once_build_one_after_the_other(tmp_path: Path) -> Non
 
 def test_what_a_worker_died_of_before_it_was_to_build_is_told(tmp_path: Path) -> None:
     worker = start(tmp_path / "my runs", "no such row")
-    time.sleep(2)
+    worker._process.join(60)
+    assert not worker._process.is_alive()
     with pytest.raises(CrashError, match=r"raised while building: .*no such row") as raised:
         worker.ready(lambda _: None)
     assert raised.value.command == f"less '{worker.job.log}'"
