@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -258,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4
-    width = shutil.get_terminal_size((100, 24)).columns
+    width = terminal.columns()
     parts: list[Any] = [terminal.final_table(judged, width), *terminal.explanations(judged, width), ""]
     parts += [Text(line) for line in seconds_lines(then, now)]
     terminal.show(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from lxbench import corpus, embedded, models, update
 from lxbench.corpus import Corpus
 from lxbench.families import Loaded
 from tests.made import judge, make_row, make_run
-from tests.suite import CORPORA, ROOT, Bench, bench_command, bench_environ, copy_clips
+from tests.suite import CORPORA, Bench, copy_clips, run_bench
 
 
 @pytest.fixture(scope="session")
@@ -33,20 +33,8 @@ def small_corpus(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Run the suite in a process of its own, as a user would; results and storage go to the test's folder."""
-
-    def bench(*arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            bench_command(tmp_path, *arguments),
-            cwd=ROOT,
-            env=bench_environ(**environ),
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
-
-    return bench
+    """Run the suite as a user would, with its outputs in the test's folder."""
+    return partial(run_bench, tmp_path)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ CORPORA = ROOT / "bench" / "corpora"
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def require(package: str) -> None:
+    """Skip a test of what an extra brings where that is not installed; where CI=true it fails, and none is left out."""
+    if os.environ.get("CI") == "true":
+        import_module(package)
+    pytest.importorskip(package, reason=f"needs {package}, of an extra")
 
 
 def copy_clips(folder: Path, count: int) -> Path:
@@ -52,6 +60,12 @@ def bench_command(folder: Path, *arguments: object) -> list[str]:
     return [sys.executable, "-m", "pytest", "bench", *fixed, *map(str, arguments)]
 
 
+def run_bench(folder: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run the suite in a process of its own, as a user would; results and storage go to the folder."""
+    command, own = bench_command(folder, *arguments), bench_environ(**environ)
+    return subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=240, check=False)
+
+
 def bench_environ(**environ: str) -> dict[str, str]:
     """This environment without CI, as on a person's machine, plus what a test adds."""
     kept = {name: value for name, value in os.environ.items() if name not in ("CI", "PYTEST_ADDOPTS")}
@@ -74,21 +88,33 @@ class Flat(str):
 
 
 _EQUAL_APART = 0.05  # of the ratios of equal runs, as a logarithm: four runs then hardly show 30 %
+_CLIP_APART = 0.10  # of the ratios of one clip, as the standard deviation of the logarithm: so do six clips
 
 
 def disturbed(runs: Sequence[dict[str, Any]]) -> bool:
     """Whether runs of one row and one code say themselves that the machine was not theirs, or not always the same.
 
-    Others had a part of it; fp32, or the ratio to it, was another in one than in the next; or the record is of another
-    state. Then a slowdown of some 30 % may rightly be INCONCLUSIVE, and only a larger one has to be red.
+    Others had a part of it; fp32, or the ratio to it, was another in one than in the next, or in one clip from time to
+    time; or the record is of another state. Then a slowdown of some 30 % may rightly be INCONCLUSIVE, and only a larger
+    one has to be red.
     """
     rows = [row for run in runs for row in run["rows"]]
     taken = [(row["disturbance"] or {}).get(by) or 0.0 for row in rows for by in ("stolen", "others")]
-    fp32 = [[seconds for clip in row["clips"] for seconds, _ in clip["pairs"]] for row in rows]
-    moved, apart = _apart(list(map(statistics.fmean, fp32))), _apart([row["ratio"]["value"] for row in rows])
+    seconds = [[fp32 for clip in row["clips"] for fp32, _ in clip["pairs"]] for row in rows]
+    moved, apart = _apart(list(map(statistics.fmean, seconds))), _apart([row["ratio"]["value"] for row in rows])
     words = [verdict["text"] for row in rows for verdict in row["verdicts"].values()]
     told = any("the machine is in another state" in text for text in words)
-    return told or moved > OTHER_STATE or apart > _EQUAL_APART or max(taken) >= DISTURBED
+    noisy = moved > OTHER_STATE or apart > _EQUAL_APART or _noise(rows) > _CLIP_APART
+    return told or noisy or max(taken) >= DISTURBED
+
+
+def _noise(rows: Sequence[dict[str, Any]]) -> float:
+    """How far ratios of one clip are apart: the standard deviation of the logarithm, 0 where each was timed once."""
+    of_clip: dict[str, list[float]] = {}
+    for clip in (clip for row in rows for clip in row["clips"]):
+        of_clip.setdefault(clip["id"], []).extend(math.log(fp32 / own) for fp32, own in clip["pairs"])
+    again = [statistics.variance(logs) for logs in of_clip.values() if len(logs) > 1]
+    return math.sqrt(statistics.fmean(again)) if again else 0.0
 
 
 def _apart(values: Sequence[float]) -> float:

@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -175,9 +174,7 @@ def test_a_comparison_that_is_ended_leaves_nothing_behind(clone: Path, tmp_path:
 
 
 @needs_git
-def test_slower_code_of_the_working_tree_is_red(
-    clone: Path, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_slower_code_of_the_working_tree_is_red(clone: Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Each side has to import its own package."""
     package = clone / "lxbench" / "__init__.py"
     as_it_is = package.read_text("utf-8")
@@ -197,7 +194,7 @@ def test_slower_code_of_the_working_tree_is_red(
     expected = pytest.approx(1 / 1.3, rel=0.15)
     sides = whole[::3], whole[1:3]
     if found["verdict"] == "INCONCLUSIVE" and any(map(disturbed, sides)):  # One that any machine has to tell.
-        record_property("disturbed", output)
+        request.node.user_properties.append(("disturbed", output))
         found, whole, output, code = compare("stall")
         expected = pytest.approx(1 / 5, rel=0.5)
     assert found["verdict"] == "REGRESSED", output

@@ -13,7 +13,6 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,19 @@ from typing import Any
 import pytest
 
 from lxbench import baselines, embedded, kept
-from tests.suite import ROOT, Bench, Flat, bench_command, bench_environ, copy_clips, disturbed, refused, results, said
+from tests.suite import (
+    ROOT,
+    Bench,
+    Flat,
+    bench_command,
+    bench_environ,
+    copy_clips,
+    disturbed,
+    refused,
+    results,
+    run_bench,
+    said,
+)
 
 ROWS = Path(__file__).parent / "rows.py"
 
@@ -34,23 +45,24 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a small corpus and the baselines of fp32 and of a faster row on it, recorded by --lx-update new."""
     folder = tmp_path_factory.mktemp("recorded")
     copy_clips(folder / "small", 6)
-    command = bench_command(folder, "--lx-corpus", folder / "small", "--lx-variants", ROWS, "--lx-update", "new")
-    done = subprocess.run(
-        [*command, "-k", "fp32 or harmed"],
-        cwd=ROOT, env=bench_environ(), capture_output=True, text=True, timeout=240, check=False,
-    )  # fmt: skip
+    rows = ("--lx-corpus", folder / "small", "--lx-variants", ROWS, "-k", "fp32 or harmed")
+    done = run_bench(folder, *rows, "-p", "tests.blocks", "--lx-update", "new")
     assert "baselines changed: review them" in Flat(done.stdout)
     assert "Error" not in done.stdout
     assert done.returncode == 1
     return folder
 
 
+def copied(recorded: Path, folder: Path) -> Path:
+    shutil.copytree(recorded, folder, dirs_exist_ok=True)
+    shutil.rmtree(folder / "results")
+    return folder
+
+
 @pytest.fixture
 def stored(recorded: Path, tmp_path: Path) -> Path:
     """A copy of the recorded baselines, corpus and storage that a test may harm; options point to it."""
-    shutil.copytree(recorded, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(tmp_path / "results")
-    return tmp_path
+    return copied(recorded, tmp_path)
 
 
 def baseline_of(folder: Path, name: str) -> Path:
@@ -242,12 +254,23 @@ def test_a_renamed_variant_is_an_orphan_and_is_pruned(bench: Bench, stored: Path
     assert bench(*options).returncode == 0
 
 
-def test_variants_that_crash_do_not_stop_the_others(bench: Bench, stored: Path) -> None:
-    done = bench(
-        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable", "--lx-clips", "1",
-        "-k", "[fp32-cpu] or dies or leaves or fails or hangs or nothing or pretends or [harmed-cpu]",
+Untimed = tuple[Path, subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def untimed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Untimed:
+    """A run of rows that crash, warn, or are not what they are declared to be, and of two that are sound."""
+    folder = copied(recorded, tmp_path_factory.mktemp("untimed"))
+    rows = "[fp32-cpu] or dies or leaves or fails or hangs or nothing or pretends or harm or ruined or warns"
+    return folder, run_bench(
+        folder, "--lx-corpus", folder / "small", "--lx-variants", ROWS, "--benchmark-disable", "--lx-clips", "3",
+        "-k", rows,
     )  # fmt: skip
-    assert said(stored) == {
+
+
+def test_variants_that_crash_do_not_stop_the_others(untimed: Untimed) -> None:
+    folder, done = untimed
+    assert said(folder) == {
         "fp32": "PASS",
         "dies": "CRASHED",
         "leaves": "CRASHED",
@@ -256,9 +279,12 @@ def test_variants_that_crash_do_not_stop_the_others(bench: Bench, stored: Path) 
         "hangs-later": "CRASHED",
         "nothing": "CRASHED",
         "pretends": "CRASHED",
+        "warns": "NEW",
+        "ruined": "NEW",
+        "harmless": "NEW",
         "harmed": "PASS",
     }
-    why = {row["variant"]: row["crash"] or row["verdicts"]["effect"]["text"] for row in results(stored)["rows"]}
+    why = {row["variant"]: row["crash"] or row["verdicts"]["effect"]["text"] for row in results(folder)["rows"]}
     assert "the worker killed by SIGKILL, as the kernel does when memory runs out while building" in why["dies"]
     assert "the worker exited with code 3 while building" in why["leaves"]
     assert "the last words of a worker" in why["leaves"]
@@ -270,18 +296,30 @@ def test_variants_that_crash_do_not_stop_the_others(bench: Bench, stored: Path) 
     assert done.returncode == 1
 
 
+@pytest.fixture(scope="module")
+def timed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a run was timed of a row that compiles at every clip, of one that ends fp32 beside it, and of one after."""
+    folder = copied(recorded, tmp_path_factory.mktemp("timed"))
+    rows = ("--lx-corpus", folder / "small", "--lx-variants", ROWS, "--lx-clips", "3")
+    run_bench(folder, *rows, "-k", "[fp32-cpu] or recompiles or kills or [harmed-cpu]")
+    return folder
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
-def test_fp32_that_dies_beside_a_row_is_there_again_beside_the_next(bench: Bench, stored: Path) -> None:
-    done = bench(
-        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--lx-clips", "2",
-        "-k", "[fp32-cpu] or kills or [harmed-cpu]",
-    )  # fmt: skip
-    rows = {row["variant"]: row for row in results(stored)["rows"]}
+def test_fp32_that_dies_beside_a_row_is_there_again_beside_the_next(timed: Path) -> None:
+    rows = {row["variant"]: row for row in results(timed)["rows"]}
     assert rows["kills"]["verdicts"]["speed"]["word"] == "CRASHED"
     assert "the reference crashed beside it: the worker killed by SIGKILL" in rows["kills"]["verdicts"]["speed"]["text"]
     assert rows["kills"]["verdicts"]["accuracy"]["word"] == "NEW"
     assert rows["harmed"]["verdicts"]["speed"]["word"] != "CRASHED"
-    assert rows["fp32"]["verdict"] == "PASS", done.stdout
+    assert rows["fp32"]["verdict"] == "PASS"
+
+
+def test_a_graph_that_is_compiled_again_while_clips_are_timed(timed: Path) -> None:
+    (row,) = (row for row in results(timed)["rows"] if row["variant"] == "recompiles")
+    assert row["compilations"] == 3
+    assert row["verdicts"]["speed"]["word"] == "CRASHED"
+    assert "torch compiled 3 more graphs while clips were timed" in row["verdicts"]["speed"]["text"]
 
 
 def test_a_row_that_dies_when_it_is_timed_again_fails_once_and_is_not_recorded(bench: Bench, tmp_path: Path) -> None:
@@ -339,16 +377,14 @@ def test_a_deliberate_accuracy_regression(bench: Bench, stored: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_deliberate_slowdown_of_30_percent(
-    bench: Bench, stored: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_deliberate_slowdown_of_30_percent(bench: Bench, stored: Path, request: pytest.FixtureRequest) -> None:
     """On a machine that cannot tell it for sure, and says so, one that it has to tell."""
     before = baseline_of(stored, "harmed").read_bytes()
-    arguments = ("--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "harmed")
+    arguments = ("--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "[harmed-cpu]", "-p", "tests.blocks")
     done = bench(*arguments, LXBENCH_TEST_HARM="speed")
     (row,) = results(stored)["rows"]
     if row["verdicts"]["speed"]["word"] == "INCONCLUSIVE" and disturbed([results(stored)]):
-        record_property("disturbed", row["verdicts"]["speed"]["text"])
+        request.node.user_properties.append(("disturbed", row["verdicts"]["speed"]["text"]))
         done = bench(*arguments, LXBENCH_TEST_HARM="stall")
         (row,) = results(stored)["rows"]
     assert row["verdicts"]["speed"]["word"] == "REGRESSED", done.stdout
@@ -358,35 +394,25 @@ def test_a_deliberate_slowdown_of_30_percent(
     assert baseline_of(stored, "harmed").read_bytes() == before
 
 
-def test_a_graph_that_is_compiled_again_while_clips_are_timed(bench: Bench, stored: Path) -> None:
-    bench("--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "recompiles", "--lx-clips", "3")
-    (row,) = results(stored)["rows"]
-    assert row["compilations"] == 3
-    assert row["verdicts"]["speed"]["word"] == "CRASHED"
-    assert "torch compiled 3 more graphs while clips were timed" in row["verdicts"]["speed"]["text"]
-
-
-def test_what_is_declared_unusable_must_be_caught(bench: Bench, stored: Path) -> None:
-    done = bench(
-        "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable",
-        "-k", "[fp32-cpu] or ruined or harmless",
-    )  # fmt: skip
-    ruined, harmless = results(stored)["rows"][1:]
+def test_what_is_declared_unusable_must_be_caught(untimed: Untimed) -> None:
+    folder, done = untimed
+    rows = {row["variant"]: row for row in results(folder)["rows"]}
+    ruined, harmless = rows["ruined"], rows["harmless"]
     assert ruined["usable"] is False
     assert ruined["verdicts"]["usable"]["word"] == "PASS"
     assert len(ruined["clips"]) == 2
     assert harmless["verdicts"]["usable"]["word"] == "REGRESSED"
     assert "REGRESSED harmless-cpu usable: declared unusable and not caught: WER" in Flat(done.stdout)
-    assert "ruined was run on the first 2 of 6 clips alone" in Flat(done.stdout)
+    assert "ruined was run on the first 2 of 3 clips alone" in Flat(done.stdout)
     assert done.returncode == 1
 
 
-def test_real_warnings_are_told_and_noise_is_not(bench: Bench, stored: Path) -> None:
-    done = bench("--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable", "-k", "warns")
+def test_real_warnings_are_told_and_noise_is_not(untimed: Untimed) -> None:
+    folder, done = untimed
     assert "note: warning in warns: UserWarning: the scales of this model look odd" in Flat(done.stdout)
     assert "note: warning in warns: these weights were not quantized" in Flat(done.stdout)
     assert "_C_cutlass" not in done.stdout + done.stderr
-    assert "_C_cutlass_90a.abi3.so" in (stored / "results" / "latest" / "logs" / "warns-cpu.log").read_text()
+    assert "_C_cutlass_90a.abi3.so" in (folder / "results" / "latest" / "logs" / "warns-cpu.log").read_text()
 
 
 # --- beside the verdicts -----------------------------------------------------------------------------------
@@ -481,7 +507,7 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.S
     process = subprocess.Popen(
         bench_command(
             stored, "--lx-corpus", stored / "small", "--lx-variants", ROWS, "--lx-update", "new,changed",
-            "-k", "[bf16-cpu] or [hangs-later-cpu]",
+            "--lx-clips", "3", "-k", "[bf16-cpu] or [hangs-later-cpu]",
         ),
         cwd=ROOT, env=bench_environ(), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -496,6 +522,7 @@ def test_an_interrupted_run_leaves_everything_whole(stored: Path, kind: signal.S
     deadline = time.monotonic() + 60
     while in_a_clip and "hanging" not in log.read_text() and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert not in_a_clip or "hanging" in log.read_text()
     workers = children(process.pid)
     (os.killpg if kind is signal.SIGINT else os.kill)(process.pid, kind)
     output, _ = process.communicate(timeout=60)

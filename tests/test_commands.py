@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lxbench import commands
+from tests.suite import require
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_what_compares_codes_goes_by_the_device_and_names_the_commit_first() -> 
 
 @pytest.mark.parametrize("name", ["ab", "baselines", "calibrate"])
 def test_rows_of_other_engines_can_be_recorded_and_calibrated(name: str) -> None:
-    pytest.importorskip("nox")
+    require("nox")
     import noxfile
 
     installed: list[str] = []

@@ -99,19 +99,19 @@ def test_sliced_attention_says_what_masked_heads_say(fresh: Loaded, loaded: Load
         torch.testing.assert_close(sliced(queries, key_value_states=keys)[0], masked, rtol=1e-4, atol=1e-5)
 
 
+def encoded(loaded: Loaded, audio: NDArray[np.float32], model: Any = None) -> torch.Tensor:
+    """What the encoder of a model, or of another one, makes of the frames with speech: shape (1, frames, 512)."""
+    frames = 50 * len(audio) // 16_000
+    with torch.inference_mode():
+        said: torch.Tensor = (model or loaded.model).model.encoder(extract(loaded, [audio]))[0][:, :frames]
+    return said
+
+
 def test_the_fit_brings_the_encoder_back_to_what_it_said(fresh: Loaded, audio: NDArray[np.float32]) -> None:
     """On a clip that the fit has not seen."""
-    features = extract(fresh, [audio])
-    frames = 50 * len(audio) // 16_000
-
-    def said(model: Any) -> torch.Tensor:
-        with torch.inference_mode():
-            encoded: torch.Tensor = model.model.encoder(features)[0][:, :frames]
-        return encoded
-
-    before = said(fresh.model)
     fitted, bare = (prune_ffn(0.75, fit=fit)(deepcopy(fresh.model)) for fit in (True, False))
-    assert (said(fitted) - before).norm() < 0.8 * (said(bare) - before).norm()
+    before = encoded(fresh, audio)
+    assert (encoded(fresh, audio, fitted) - before).norm() < 0.8 * (encoded(fresh, audio, bare) - before).norm()
 
 
 def test_a_layer_that_went_is_made_up_for_by_the_one_before_it(loaded: Loaded, fresh: Loaded) -> None:
@@ -120,12 +120,25 @@ def test_a_layer_that_went_is_made_up_for_by_the_one_before_it(loaded: Loaded, f
     layers = fresh.model.model.decoder.layers
     assert [layer.self_attn.layer_idx for layer in layers] == [layer.encoder_attn.layer_idx for layer in layers]
     assert [layer.self_attn.layer_idx for layer in layers] == [0, 1, 2, 3]
-    changed = [
-        position
-        for position, layer in enumerate(fresh.model.model.encoder.layers)
-        if not any(torch.equal(layer.fc2.weight, old.fc2.weight) for old in loaded.model.model.encoder.layers)
+    whole, left = loaded.model.model.encoder.layers, fresh.model.model.encoder.layers
+    old = [
+        next(place for place, was in enumerate(whole) if torch.equal(was.fc1.weight, layer.fc1.weight))
+        for layer in left
     ]
-    assert len(changed) == 1
+    (gone,) = others(old, 6)
+    changed = [
+        place
+        for place, layer in zip(old, left, strict=True)
+        if not torch.equal(layer.fc2.weight, whole[place].fc2.weight)
+    ]
+    assert changed == [gone - 1]
+
+
+def test_what_a_layer_that_went_added_is_nearly_said_without_it(fresh: Loaded, audio: NDArray[np.float32]) -> None:
+    """On a clip that the fit has not seen."""
+    fitted, bare = (prune_layers(encoder=1, fit=fit)(deepcopy(fresh.model)) for fit in (True, False))
+    before = encoded(fresh, audio)
+    assert (encoded(fresh, audio, fitted) - before).norm() < 0.8 * (encoded(fresh, audio, bare) - before).norm()
 
 
 def test_without_a_fit_a_layer_that_went_is_a_layer_that_says_nothing(fresh: Loaded) -> None:

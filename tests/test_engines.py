@@ -27,7 +27,7 @@ from lxbench.steps.tables import prune_vocabulary
 from lxbench.transcribe import Transcript, transcribe, transcribe_batch
 from lxbench.variants import VARIANTS
 from tests.shapes import small_whisper
-from tests.suite import CORPORA
+from tests.suite import CORPORA, require
 
 CLIPS = [CORPORA / "ivr-ru" / f"{name}.flac" for name in ("agent-loginok", "demo-enterkeywords")]
 # What is left of 277 MiB: all, half, a quarter; the embedding in float32 beside it is 101 MiB. Graphs have it twice.
@@ -54,6 +54,7 @@ def fresh() -> Loaded:
 @pytest.fixture(scope="module", params=ROWS)
 def built(request: pytest.FixtureRequest) -> tuple[Variant, Loaded, BuildReport]:
     found = find(VARIANTS, request.param)
+    require(found.needs)
     for out in ladder.unfit([found], "whisper", "ru", 5.0, machine.instructions()):
         pytest.skip(out.elsewhere)
     loaded, report = build(found, embedded.restore(), "cpu", lambda _: None)
@@ -96,7 +97,7 @@ def test_a_row_in_another_engine_names_what_it_computes_in(built: tuple[Variant,
     ],
 )
 def test_a_type_that_an_engine_has_not_is_refused(fresh: Loaded, step: Step, message: str) -> None:
-    pytest.importorskip(step.__name__.partition("(")[0].replace("whispercpp", "pywhispercpp"))
+    require(step.__name__.partition("(")[0].replace("whispercpp", "pywhispercpp"))
     with pytest.raises(StepError, match=message):
         step(fresh.model)
 
@@ -126,7 +127,7 @@ def test_what_an_engine_cannot_be_given_is_refused(fresh: Loaded, before: Step, 
     ],
 )
 def test_a_decoder_that_cannot_be_exported_is_refused(fresh: Loaded, before: tuple[Step, ...]) -> None:
-    pytest.importorskip("onnxruntime")
+    require("onnxruntime")
     for step in before:
         fresh.model = step(fresh.model)
     with pytest.raises(StepError, match="the decoder before plain_decoding, or after its layers were replaced"):
@@ -134,7 +135,7 @@ def test_a_decoder_that_cannot_be_exported_is_refused(fresh: Loaded, before: tup
 
 
 def test_an_output_of_its_own_is_not_left_out_for_whispercpp(fresh: Loaded) -> None:
-    pytest.importorskip("pywhispercpp")
+    require("pywhispercpp")
     fresh.model.proj_out.weight = torch.nn.Parameter(fresh.model.proj_out.weight.detach().clone())
     with pytest.raises(StepError, match="takes the embedding for the output, and this model has another one"):
         whispercpp("float16")(fresh.model)
@@ -142,7 +143,7 @@ def test_an_output_of_its_own_is_not_left_out_for_whispercpp(fresh: Loaded) -> N
 
 def test_graphs_are_made_once(loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another graph for other weights, and a damaged one is made again."""
-    pytest.importorskip("onnxscript")
+    require("onnxscript")
     from lxbench.engines import graphs
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

@@ -22,7 +22,7 @@ from lxbench.plain import Decoder
 from lxbench.steps.plain import graph_decoding, graph_encoder, plain_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.sparse import sparse_2_4
-from tests.suite import ROOT
+from tests.suite import ROOT, require
 
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
@@ -32,7 +32,7 @@ PROMPT, NEVER, NOT_FIRST, END = [3, 4], [7, 11], [20], 20
 @pytest.fixture(autouse=True)
 def without_gradients() -> Iterator[None]:
     """Without a GPU Triton's interpreter runs the kernels, on the CPU: see conftest.py."""
-    pytest.importorskip("triton", reason="needs the extra 'kernels'")
+    require("triton")
     with torch.no_grad():
         yield
 
@@ -104,8 +104,10 @@ def test_a_text_of_one_token_is_recorded_within_its_bounds(small: Any, fused: bo
 def test_merged_positions_weigh_what_they_stand_for(small: Any) -> None:
     model = plain_decoding(small)
     heard = model.model.encoder(inputs(1, 0), return_dict=True)
+    unweighted = model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST)
     heard["bias"] = torch.arange(30, device=DEVICE).float().view(1, 1, 1, -1) / 3
     expected = model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST)
+    assert expected != unweighted, "nothing would be tested"
     for fused in (False, True):
         model.model.decoder = graphed.Decoder(model.model.decoder, fused)
         assert model.model.decoder.greedy(model, heard, PROMPT, NEVER, NOT_FIRST) == expected
@@ -168,6 +170,11 @@ def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> Non
     known: list[tuple[torch.Tensor, torch.Tensor]] = []
     place, prompt = 0, 4  # A prompt is read at once, what follows token by token.
     while place < 70:
+        if place == 8:  # What is known of the middle of the text is put there: a block ends behind 64 tokens.
+            key, value = (torch.randn(1, heads, 52, width, device=DEVICE) for _ in range(2))
+            keys[:, :, 8:60], values[:, :, 8:60] = key, value
+            known.append((key, value))
+            place = 60
         tokens = 1 if place else prompt
         x = torch.randn(1, tokens, columns, device=DEVICE)
         query, key, value = layer(norm(x)).view(1, tokens, 3 * heads, width).transpose(1, 2).chunk(3, dim=1)

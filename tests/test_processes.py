@@ -17,7 +17,7 @@ import torch
 from lxbench import embedded, processes
 from lxbench.serve import serve
 from tests.suite import ROOT
-from tests.test_worker import job
+from tests.workers import job
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 _LOOKED = 3

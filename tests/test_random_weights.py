@@ -16,7 +16,7 @@ from lxbench.families.whisper import prompt_ids
 from lxbench.steps.engines import ctranslate2
 from lxbench.steps.plain import plain_decoding
 from lxbench.transcribe import transcribe
-from tests.suite import CORPORA, Bench
+from tests.suite import CORPORA, Bench, require
 from tools import gpu as look
 
 # Parameters as the hub counts them in the published checkpoints.
@@ -80,7 +80,7 @@ def test_every_clip_gets_as_many_tokens_by_either_loop() -> None:
 
 def test_every_clip_gets_as_many_tokens_in_ctranslate2() -> None:
     """It says half of its limit; the model's own is of the text alone."""
-    pytest.importorskip("ctranslate2")
+    require("ctranslate2")
     loaded = models.load(models.resolve("shape:tiny").folder, "cpu")
     clips = [read_audio(path) for path in sorted((CORPORA / "ivr-ru").glob("**/*.flac"))[:2]]
     loaded.model = ctranslate2("float32")(loaded.model)

@@ -17,19 +17,10 @@ from typing import Any
 import pytest
 import torch._dynamo.utils
 
-from lxbench import build, corpus, disturbance, embedded, processes, serve
-from lxbench.serve import Job
+from lxbench import build, corpus, disturbance, processes, serve
 from lxbench.worker import CrashError, Worker
 from tests.suite import CORPORA, ROOT, Bench
-
-
-def job(folder: Path, variant: str) -> Job:
-    clips = corpus.load("ivr-ru", CORPORA, 1).clips
-    return Job(variant, None, embedded.restore(), "cpu", 1, "ru", clips[0].path, (), folder / "logs" / "w.log")
-
-
-def start(folder: Path, variant: str) -> Worker:
-    return Worker(job(folder, variant), build_limit_s=120, clip_limit_s=60)
+from tests.workers import start
 
 
 def parent(worker: Worker) -> int:
@@ -143,10 +134,10 @@ def test_workers_are_forked_from_a_server_that_has_imported_and_done_nothing_els
 def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path) -> None:
     (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     (tmp_path / "main.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom lxbench import processes\nfrom tests import test_worker\n"
+        "import sys\nfrom pathlib import Path\nfrom lxbench import processes\nfrom tests import workers\n"
         "if __name__ == '__main__':\n"
         "    processes._PRELOADED = 'dies'\n"
-        "    one = test_worker.start(Path(sys.argv[1]), 'fp32')\n"
+        "    one = workers.start(Path(sys.argv[1]), 'fp32')\n"
         "    print(sorted(one.ready(lambda _: None).seconds))\n"
         "    one.stop()\n"
     )
@@ -156,12 +147,18 @@ def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path
     assert done.stdout.splitlines()[-1:] == ["['load', 'steps', 'warm-up']"], done.stderr
 
 
-def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def inductor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that Inductor keeps things in: what it asks of CPU and compiler takes longest, and is asked once."""
+    return tmp_path_factory.mktemp("inductor")
+
+
+def test_graphs_of_an_earlier_process_are_told_from_new_ones(inductor: Path) -> None:
     script = (
         "import torch; from lxbench import serve; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
         "print(serve._origins())"
     )
-    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(inductor)}
 
     def found() -> object:
         command = [sys.executable, "-c", script]
@@ -243,10 +240,10 @@ def what_it_says(folder: Path, variants: str, environ: dict[str, str]) -> str:
     (folder / "variants.py").write_text(variants)
     (folder / "main.py").write_text(
         "from dataclasses import replace\nfrom pathlib import Path\nfrom lxbench.worker import Worker\n"
-        "from tests import test_worker\n"
+        "from tests import workers\n"
         "if __name__ == '__main__':\n"
         "    here = Path(__file__).parent\n"
-        "    job = replace(test_worker.job(here, 'told'), variants=str(here / 'variants.py'))\n"
+        "    job = replace(workers.job(here, 'told'), variants=str(here / 'variants.py'))\n"
         "    one = Worker(job, build_limit_s=120, clip_limit_s=60)\n"
         "    one.ready(lambda _: None)\n"
         "    print(job.log.read_text())\n"
@@ -287,12 +284,15 @@ VARIANTS = [Variant("told", ("cpu",), (told,), "tells what its process has")]
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
-def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: bool, tmp_path: Path) -> None:
+def test_a_worker_is_born_with_what_every_process_would_ask_for_again(
+    compiled: bool, inductor: Path, tmp_path: Path
+) -> None:
     # What fails in the server is kept from a run, which would only be slower.
-    cache = tmp_path / "inductor"
-    cache.mkdir()
+    cache = inductor if compiled else tmp_path / "empty"
     if compiled:
         (cache / "something").touch()
+    else:
+        cache.mkdir()
     log = what_it_says(tmp_path, _ASKS, {"TORCHINDUCTOR_CACHE_DIR": str(cache)})
     assert "tokenizers read: 1 in use: 1" in log
     assert "compiler in memory: True" in log

@@ -32,8 +32,12 @@ _STYLES = {
 def show(parts: Sequence[Any]) -> None:
     """Print rich renderables as wide as the terminal is, and in whatever encoding it has."""
     accept_any_text()
-    width = shutil.get_terminal_size((100, 24)).columns
-    print(render(parts, width, sys.stdout.isatty()), end="", flush=True)
+    print(render(parts, columns(), sys.stdout.isatty()), end="", flush=True)
+
+
+def columns() -> int:
+    """How many columns the terminal has, or a file that is read in one."""
+    return shutil.get_terminal_size((100, 24)).columns
 
 
 def accept_any_text() -> None:
