@@ -50,6 +50,9 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert "baselines changed: review them" in Flat(done.stdout)
     assert "Error" not in done.stdout
     assert done.returncode == 1
+    kept = baselines.read(baseline_of(folder, "harmed"))
+    assert kept is not None
+    assert kept.speeds[0].timed.processes >= 2, "recorded by a single look"
     return folder
 
 
@@ -254,21 +257,21 @@ def test_a_renamed_variant_is_an_orphan_and_is_pruned(bench: Bench, stored: Path
     assert bench(*options).returncode == 0
 
 
-Untimed = tuple[Path, subprocess.CompletedProcess[str]]
+Ran = tuple[Path, subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
-def untimed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Untimed:
+def untimed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     """A run of rows that crash, warn, or are not what they are declared to be, and of two that are sound."""
     folder = copied(recorded, tmp_path_factory.mktemp("untimed"))
     rows = "[fp32-cpu] or dies or leaves or fails or hangs or nothing or pretends or harm or ruined or warns"
     return folder, run_bench(
-        folder, "--lx-corpus", folder / "small", "--lx-variants", ROWS, "--benchmark-disable", "--lx-clips", "3",
-        "-k", rows,
+        folder, "--lx-corpus", folder / "small", "--lx-variants", ROWS, "--benchmark-disable",
+        "-k", rows, f"--junitxml={folder / 'junit.xml'}",
     )  # fmt: skip
 
 
-def test_variants_that_crash_do_not_stop_the_others(untimed: Untimed) -> None:
+def test_variants_that_crash_do_not_stop_the_others(untimed: Ran) -> None:
     folder, done = untimed
     assert said(folder) == {
         "fp32": "PASS",
@@ -293,30 +296,36 @@ def test_variants_that_crash_do_not_stop_the_others(untimed: Untimed) -> None:
     assert "no answer within 5 s while transcribing" in why["hangs-later"]
     assert "step change_nothing changed nothing" in why["nothing"]
     assert "it never ran 'addmm int8'; while transcribing it ran addmm float32" in why["pretends"]
+    cases = ElementTree.parse(folder / "junit.xml").getroot().iter("testcase")
+    failed = {case.attrib["name"].partition("[")[2] for case in cases if case.find("failure") is not None}
+    assert failed >= {f"{name}-cpu]" for name, word in said(folder).items() if word == "CRASHED"}
     assert done.returncode == 1
 
 
 @pytest.fixture(scope="module")
-def timed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where a run was timed of a row that compiles at every clip, of one that ends fp32 beside it, and of one after."""
+def timed(recorded: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """A timed run of a row that compiles at every clip, of one that ends fp32 beside it, and of one after."""
     folder = copied(recorded, tmp_path_factory.mktemp("timed"))
     rows = ("--lx-corpus", folder / "small", "--lx-variants", ROWS, "--lx-clips", "3")
-    run_bench(folder, *rows, "-k", "[fp32-cpu] or recompiles or kills or [harmed-cpu]")
-    return folder
+    return folder, run_bench(folder, *rows, "-k", "[fp32-cpu] or recompiles or kills or [harmed-cpu]")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
-def test_fp32_that_dies_beside_a_row_is_there_again_beside_the_next(timed: Path) -> None:
-    rows = {row["variant"]: row for row in results(timed)["rows"]}
+def test_fp32_that_dies_beside_a_row_is_there_again_beside_the_next(timed: Ran) -> None:
+    folder, done = timed
+    assert "lxbench ====" in done.stdout, done.stdout + done.stderr
+    rows = {row["variant"]: row for row in results(folder)["rows"]}
     assert rows["kills"]["verdicts"]["speed"]["word"] == "CRASHED"
     assert "the reference crashed beside it: the worker killed by SIGKILL" in rows["kills"]["verdicts"]["speed"]["text"]
     assert rows["kills"]["verdicts"]["accuracy"]["word"] == "NEW"
     assert rows["harmed"]["verdicts"]["speed"]["word"] != "CRASHED"
-    assert rows["fp32"]["verdict"] == "PASS"
+    assert rows["fp32"]["verdict"] == "PASS", done.stdout
 
 
-def test_a_graph_that_is_compiled_again_while_clips_are_timed(timed: Path) -> None:
-    (row,) = (row for row in results(timed)["rows"] if row["variant"] == "recompiles")
+def test_a_graph_that_is_compiled_again_while_clips_are_timed(timed: Ran) -> None:
+    folder, done = timed
+    assert "lxbench ====" in done.stdout, done.stdout + done.stderr
+    (row,) = (row for row in results(folder)["rows"] if row["variant"] == "recompiles")
     assert row["compilations"] == 3
     assert row["verdicts"]["speed"]["word"] == "CRASHED"
     assert "torch compiled 3 more graphs while clips were timed" in row["verdicts"]["speed"]["text"]
@@ -383,18 +392,19 @@ def test_a_deliberate_slowdown_of_30_percent(bench: Bench, stored: Path, request
     arguments = ("--lx-corpus", stored / "small", "--lx-variants", ROWS, "-k", "[harmed-cpu]", "-p", "tests.blocks")
     done = bench(*arguments, LXBENCH_TEST_HARM="speed")
     (row,) = results(stored)["rows"]
-    if row["verdicts"]["speed"]["word"] == "INCONCLUSIVE" and disturbed([results(stored)]):
+    if row["verdicts"]["speed"]["word"] == "INCONCLUSIVE" and disturbed([results(stored)], clips_apart=0.2):
         request.node.user_properties.append(("disturbed", row["verdicts"]["speed"]["text"]))
         done = bench(*arguments, LXBENCH_TEST_HARM="stall")
         (row,) = results(stored)["rows"]
     assert row["verdicts"]["speed"]["word"] == "REGRESSED", done.stdout
+    assert row["processes"] == min(len(clip["pairs"]) for clip in row["clips"]) >= 2, "red by a single look"
     assert row["verdicts"]["accuracy"]["word"] == "PASS"
     assert "REGRESSED harmed-cpu speed: " in Flat(done.stdout)
     assert done.returncode == 1
     assert baseline_of(stored, "harmed").read_bytes() == before
 
 
-def test_what_is_declared_unusable_must_be_caught(untimed: Untimed) -> None:
+def test_what_is_declared_unusable_must_be_caught(untimed: Ran) -> None:
     folder, done = untimed
     rows = {row["variant"]: row for row in results(folder)["rows"]}
     ruined, harmless = rows["ruined"], rows["harmless"]
@@ -403,11 +413,11 @@ def test_what_is_declared_unusable_must_be_caught(untimed: Untimed) -> None:
     assert len(ruined["clips"]) == 2
     assert harmless["verdicts"]["usable"]["word"] == "REGRESSED"
     assert "REGRESSED harmless-cpu usable: declared unusable and not caught: WER" in Flat(done.stdout)
-    assert "ruined was run on the first 2 of 3 clips alone" in Flat(done.stdout)
+    assert "ruined was run on the first 2 of 6 clips alone" in Flat(done.stdout)
     assert done.returncode == 1
 
 
-def test_real_warnings_are_told_and_noise_is_not(untimed: Untimed) -> None:
+def test_real_warnings_are_told_and_noise_is_not(untimed: Ran) -> None:
     folder, done = untimed
     assert "note: warning in warns: UserWarning: the scales of this model look odd" in Flat(done.stdout)
     assert "note: warning in warns: these weights were not quantized" in Flat(done.stdout)

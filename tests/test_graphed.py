@@ -162,6 +162,7 @@ def test_a_product_is_that_of_torch(rows: int, columns: int, tokens: int, int8: 
 def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> None:
     from lxbench import kernels
 
+    assert kernels._BLOCK == 64, "the text below is read token by token where a block ends"
     heads, length, width = 3, 80, 64
     layer: nn.Module = nn.Linear(columns, 3 * heads * width, device=DEVICE)
     layer, norm = Int8Linear(layer) if int8 else layer, nn.LayerNorm(columns, device=DEVICE)  # type: ignore[arg-type]

@@ -147,18 +147,12 @@ def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path
     assert done.stdout.splitlines()[-1:] == ["['load', 'steps', 'warm-up']"], done.stderr
 
 
-@pytest.fixture(scope="module")
-def inductor(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that Inductor keeps things in: what it asks of CPU and compiler takes longest, and is asked once."""
-    return tmp_path_factory.mktemp("inductor")
-
-
-def test_graphs_of_an_earlier_process_are_told_from_new_ones(inductor: Path) -> None:
+def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:
     script = (
         "import torch; from lxbench import serve; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
         "print(serve._origins())"
     )
-    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(inductor)}
+    environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
 
     def found() -> object:
         command = [sys.executable, "-c", script]
@@ -284,15 +278,12 @@ VARIANTS = [Variant("told", ("cpu",), (told,), "tells what its process has")]
 
 @pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
-def test_a_worker_is_born_with_what_every_process_would_ask_for_again(
-    compiled: bool, inductor: Path, tmp_path: Path
-) -> None:
+def test_a_worker_is_born_with_what_every_process_would_ask_for_again(compiled: bool, tmp_path: Path) -> None:
     # What fails in the server is kept from a run, which would only be slower.
-    cache = inductor if compiled else tmp_path / "empty"
+    cache = tmp_path / "inductor"
+    cache.mkdir()
     if compiled:
         (cache / "something").touch()
-    else:
-        cache.mkdir()
     log = what_it_says(tmp_path, _ASKS, {"TORCHINDUCTOR_CACHE_DIR": str(cache)})
     assert "tokenizers read: 1 in use: 1" in log
     assert "compiler in memory: True" in log
