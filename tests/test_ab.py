@@ -192,10 +192,8 @@ def test_slower_code_of_the_working_tree_is_red(clone: Path, tmp_path: Path, req
 
     found, whole, output, code = compare("speed")
     expected = pytest.approx(1 / 1.3, rel=0.15)
-    sides = whole[::3], whole[1:3]
-    if found["verdict"] == "INCONCLUSIVE" and any(
-        disturbed(side, clips_apart=0.1) for side in sides
-    ):  # One that any machine has to tell.
+    unsteady = any(disturbed(side, clips_apart=0.1) for side in (whole[::3], whole[1:3]))
+    if found["verdict"] == "INCONCLUSIVE" and unsteady:  # One that any machine has to tell.
         request.node.user_properties.append(("disturbed", output))
         found, whole, output, code = compare("stall")
         expected = pytest.approx(1 / 5, rel=0.5)

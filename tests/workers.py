@@ -1,4 +1,4 @@
-"""Workers that tests start, and the scripts that tests run: nothing here imports torch, which takes seconds."""
+"""Workers that tests start, and scripts of tests: nothing here imports torch, which takes seconds."""
 
 from __future__ import annotations
 
