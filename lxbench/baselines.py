@@ -261,7 +261,7 @@ def _speed_to_json(speed: Speed) -> dict[str, Any]:
         "machine": speed.machine,
         "recorded": speed.recorded,
         "spread": None if speed.spread is None else asdict(speed.spread),
-        "processes": speed.timed.processes,
+        "processes": round(speed.timed.processes, 2),
         "occasions": round(speed.timed.occasions, 2),
         "clips": {id: round(ratio, 4) for id, ratio in sorted(speed.timed.ratios.items())},
         "reference": {id: round(seconds, 4) for id, seconds in sorted(speed.timed.reference.items())},
@@ -277,7 +277,7 @@ def _speed_from_json(speed: dict[str, Any], recorded: str) -> Speed:
         speed["machine"],
         speed.get("recorded", recorded),
         Timing(
-            speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1), speed.get("occasions", 1.0)
+            speed.get("clips", {}), speed.get("reference", {}), speed.get("processes", 1.0), speed.get("occasions", 1.0)
         ),
         Spread(**speed["spread"]) if speed.get("spread") else None,
         tuple(map(clip_from_json, speed.get("otherwise", []))),

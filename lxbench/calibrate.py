@@ -151,9 +151,10 @@ def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[A
         grid.add_row(
             *map(Text, (one["variant"], str(one["runs"]), *shares, *counts)),
             Text(f"{one['proposed']:.1%}"),
-            Text(f"{one['tolerance']:.1%}"),
+            Text("any" if one["tolerance"] is None else f"{one['tolerance']:.1%}"),
         )
-    loud = [one["variant"] for one in found if one["proposed"] > one["tolerance"]]
+    limits = {one["variant"]: math.inf if one["tolerance"] is None else one["tolerance"] for one in found}
+    loud = [one["variant"] for one in found if one["proposed"] > limits[one["variant"]]]
     parts: list[Any] = ["", grid, ""]
     if loud:
         parts.append(

@@ -69,9 +69,9 @@ def checked_out(commit: str) -> Iterator[Path]:
     here = _git("rev-parse", "--show-prefix")
     with tempfile.TemporaryDirectory(prefix=f"lxbench-{commit}-", ignore_cleanup_errors=True) as parent:
         tree = Path(parent, "tree")
-        # Nobody's hook, which may well want what is not in there.
-        done = _run("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(tree), commit)
         try:
+            # Nobody's hook, which may well want what is not in there.
+            done = _run("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--detach", str(tree), commit)
             folder = tree / (here or "")
             if done.returncode or not folder.is_dir():
                 why = done.stderr.strip() if done.returncode else f"it has no folder {here}"

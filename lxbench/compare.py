@@ -127,12 +127,13 @@ def _judge_row(
     if any(each.word is Word.CRASHED for each in said.values()):
         return said
     if earlier is None or not earlier["clips"]:
-        return {**said, "accuracy": Verdict(Word.NEW, "the earlier run does not have this row")}
+        why = "does not have this row" if earlier is None else f"says nothing of it: {earlier['crash'] or 'cut off'}"
+        return {**said, "accuracy": Verdict(Word.NEW, f"the earlier run {why}")}
     known = {clip["id"] for clip in earlier["clips"]}
     heard = [clip for clip in row["clips"] if clip["id"] in known]
     kept, measured = _as_baseline(then, earlier), _as_baseline(now, {**row, "clips": heard})
     identity = verdict.judge_identity(
-        kept, measured.clips, now["model"]["fingerprint"], now["language"], now["normalizer"]
+        kept, measured.clips, now["model"]["fingerprint"], now["language"], now["normalizer"], _calibration(now, row)
     )
     if identity is not None or not heard:
         return {**said, "accuracy": identity or Verdict(Word.STALE, "the two runs have no clip in common")}
@@ -143,6 +144,9 @@ def _judge_row(
         said["speed"] = Verdict(Word.PASS, f"{row['seconds']:.3f} s/audio; the reference that others are held against")
     elif row["seconds"] and earlier["seconds"]:
         said["speed"] = _judge_speed(kept, measured, tolerance, comparisons)
+    elif row["seconds"] or earlier["seconds"]:
+        side = "earlier run" if row["seconds"] else "later run"
+        said["speed"] = Verdict(Word.INCONCLUSIVE, f"the {side} did not time this row")
     if (seconds := _judge_seconds(then, earlier, now, row, tolerance, comparisons)) is not None:
         said["seconds"] = seconds
     return said
@@ -166,7 +170,7 @@ def _judge_speed(kept: Baseline, measured: Baseline, tolerance: Tolerance, compa
     if differing := machine.differing(now.machine, then.machine, machine.RATIO_KEYS):
         return Verdict(Word.INCONCLUSIVE, f"the two machines differ in {', '.join(differing)}")
     changed = verdict_speed.speed_change(now.timed, then, comparisons)
-    said = verdict_speed.judge_speed(then.ratio, changed, tolerance.speed)
+    said = verdict_speed.judge_speed(verdict_speed.stored_ratio(now.timed, then), changed, tolerance.speed)
     return Verdict(said.word, said.text + verdict_speed.describe_length(measured.clips, kept.clips, now.timed.ratios))
 
 
@@ -178,13 +182,14 @@ def _judge_seconds(
     tolerance: Tolerance,
     comparisons: int,
 ) -> Verdict | None:
-    """The time per audio, on one and the same machine, where it is known how far its equal runs are apart."""
+    """The time per audio, see ``gate.judge_seconds``: on one and the same machine."""
     spread = (row["baseline"] or {}).get("spread")
-    if not spread or machine.differing(now["machine"], then["machine"], machine.SECONDS_KEYS):
+    if not spread or row["reference"] or machine.differing(now["machine"], then["machine"], machine.SECONDS_KEYS):
         return None
     after, before = _clip_seconds(row), _clip_seconds(earlier)
+    beside = timing_of(row).reference, timing_of(earlier).reference
     return verdict_speed.judge_seconds(
-        after, before, spread["seconds"], tolerance.speed, comparisons, "the earlier run"
+        after, before, beside, spread["seconds"], tolerance.speed, comparisons, "the earlier run"
     )
 
 
@@ -207,6 +212,7 @@ def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
         raw_wer=row["raw"]["wer"] or 0.0,
         raw_cer=row["raw"]["cer"] or 0.0,
         size_mib=row["size_mib"] or 0.0,
+        calibration=_calibration(run, row),
         speeds=(
             Speed(
                 ratio,
@@ -218,6 +224,12 @@ def _as_baseline(run: Mapping[str, Any], row: Mapping[str, Any]) -> Baseline:
             ),
         ),
     )
+
+
+def _calibration(run: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """Fingerprint of the calibration clips where a step of the row has looked at them, else empty."""
+    looked = row.get("calibrated") or (row.get("build") or {}).get("calibrated")
+    return str(run["calibration"]["fingerprint"]) if looked and "calibration" in run else ""
 
 
 def _kept(row: Mapping[str, Any]) -> dict[str, Any]:

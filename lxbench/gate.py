@@ -71,7 +71,8 @@ def judge_speed(run: Run, row: Row) -> Verdict:
             f"{typed(to_record(row.device, options=repeated(run.settings)))} records it",
         )
     changed = changed_speed(run, row)
-    said = verdict_speed.judge_speed(then.ratio, changed, row.variant.tolerance.speed)
+    kept = verdict_speed.stored_ratio(row.timing, then)
+    said = verdict_speed.judge_speed(kept, changed, row.variant.tolerance.speed)
     length = verdict_speed.describe_length(row.records, row.baseline.clips_on(run.machine), row.pairs)
     noise = f"; {row.disturbance}" if said.word is Word.INCONCLUSIVE and row.disturbance is not None else ""
     doubts = _doubts(run, row, then) if said.word is Word.REGRESSED else ""
@@ -100,17 +101,20 @@ def recorded_in(run: Run, row: Row) -> str:
 def judge_seconds(run: Run, row: Row) -> Verdict | None:
     """Compare the time per audio with the last saved run of this very machine; None where there is nothing to judge by.
 
-    A machine has slower and faster hours: until it is known how far they are apart (``nox -s calibrate``), no change of
-    seconds can be told from one, and the change is shown alone.
+    Until it is known how far equal runs are apart (``nox -s calibrate``), no change of seconds can be told from that,
+    and is shown alone. So is fp32's: a machine has slower and faster hours, and fp32 is what shows them.
     """
-    then = run.saved.seconds.get(row.id, []) if run.saved is not None else []
     record = stored_speed(run, row)
-    if run.saved is None or not row.timed or record is None or record.spread is None:
+    if run.saved is None or row.is_reference or not row.timed or record is None or record.spread is None:
         return None
+    then = run.saved.seconds.get(row.id, [])
     now = {clip.id: row.transcripts[clip.id].seconds for clip in row.corpus.clips}
     before = dict(zip(now, then, strict=False))  # In the corpus's order; either may be of fewer clips.
     limit = row.variant.tolerance.speed
-    return verdict_speed.judge_seconds(now, before, record.spread.seconds, limit, run.comparisons, run.saved.name)
+    beside = row.timing.reference, run.saved.reference.get(row.id, {})
+    return verdict_speed.judge_seconds(
+        now, before, beside, record.spread.seconds, limit, run.comparisons, run.saved.name
+    )
 
 
 def judge_accuracy(run: Run, row: Row) -> Verdict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from lxbench import machine
 from lxbench.corpus import Corpus
 from lxbench.models import ModelSource
 from lxbench.settings import Settings
-from lxbench.stats import Change, change
+from lxbench.stats import Change, change, timing_of
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,14 @@ class Saved:
     Attributes:
         name: of its file.
         seconds: of every clip in the corpus's order for each row, by its test id.
+        reference: seconds of fp32 beside each row, by clip id.
         differing: which keys of the machine's fingerprint are others than here; seconds do not compare then.
     """
 
     name: str
     seconds: dict[str, list[float]]
     differing: tuple[str, ...] = ()
+    reference: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -77,24 +79,22 @@ def last(files: Iterable[Path], wanted: Mapping[str, Any]) -> Saved | None:
     for path in sorted(files, key=lambda path: path.name, reverse=True):
         try:
             found = {
-                bench["param"]: (bench["extra_info"]["key"], _seconds(bench))
+                bench["param"]: (bench["extra_info"]["key"], bench["extra_info"]["lxbench"]["row"])
                 for bench in json.loads(path.read_text("utf-8"))["benchmarks"]
                 if _apart_from_machine(bench["extra_info"].get("key")) == _apart_from_machine(wanted)
             }
+            here = {id: row for id, (key, row) in found.items() if key == wanted}
+            seconds = {id: [float(clip["seconds"]) for clip in row["clips"]] for id, row in here.items()}
+            reference = {id: timing_of(row).reference for id, row in here.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # Not ours, or damaged: pytest-benchmark warns of it by itself.
-        if here := {row: seconds for row, (key, seconds) in found.items() if key == wanted}:
-            return Saved(path.stem, here)
+        if here:
+            return Saved(path.stem, seconds, reference=reference)
         if found and elsewhere is None:
             there = next(iter(found.values()))[0]["machine"]
             differing = machine.differing(wanted["machine"], there, tuple(wanted["machine"]))
             elsewhere = Saved(path.stem, {}, tuple(differing))
     return elsewhere
-
-
-def _seconds(bench: Mapping[str, Any]) -> list[float]:
-    """Seconds of every clip as the worker has measured them, like those of this run."""
-    return [float(clip["seconds"]) for clip in bench["extra_info"]["lxbench"]["row"]["clips"]]
 
 
 def ratios(files: Iterable[Path], wanted: Mapping[str, Any]) -> list[dict[str, Any]]:

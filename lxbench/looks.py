@@ -98,14 +98,16 @@ def judge_again(run: Run, row: Row) -> dict[str, Verdict]:
     Returns:
         The verdicts that it changes, by what was judged.
     """
+    heard, processes = len(row.corpus.clips), len(row.processes)
     if twin := next((other for other in run.rows if other.id == row.measured_as), None):
         row.take_over(twin)
-    processes = row.processes
     said = {"speed": decide_speed(run, row)}
     row.verdicts |= said
-    alive = row.processes > processes  # Else its worker has ended, and it was judged on what it had to hear.
+    # Else its worker has ended, and it was judged on what it had to hear.
+    alive = len(row.processes) > processes and not (row.measured_as or row.crash)
     if alive and row.shortened and row.against_baseline not in gate.AS_RECORDED:
         hear(run, row)
+    if len(row.corpus.clips) > heard:
         said["accuracy"] = gate.judge_accuracy(run, row)
     row.verdicts |= said
     return said

@@ -67,7 +67,8 @@ def read(config: pytest.Config) -> settings.Settings:
         UsageError: something that cannot be.
     """
     option = config.getoption
-    timing = not config._benchmarksession.disabled  # type: ignore[attr-defined]
+    timed = config._benchmarksession  # type: ignore[attr-defined]
+    timing = not (timed.disabled or timed.skip)
     extra = option("--lx-variants") or None
     if extra is not None and Path(extra).is_file():
         extra = str(Path(extra).resolve())

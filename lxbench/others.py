@@ -36,8 +36,9 @@ def check_saving(config: pytest.Config) -> None:
     """Refuse what pytest-benchmark could not do in the end, when all is timed.
 
     Raises:
-        UsageError: a folder that timings are to be saved in cannot be written, or a profile of this process is asked
-            for, which only waits; it would take one clip more than there are.
+        UsageError: a folder that timings are to be saved in cannot be written, ``--benchmark-only`` would leave out
+            what is asked for, or so is a profile of this process, which only waits; it would take one clip more than
+            there are.
     """
     if config.option.benchmark_cprofile:
         raise UsageError(
@@ -46,6 +47,13 @@ def check_saving(config: pytest.Config) -> None:
             command="nox -s bench-cpu -- --lx-profile",
         )
     session = config._benchmarksession  # type: ignore[attr-defined]
+    asked = [option for option in ("--lx-batch", "--lx-profile") if config.getoption(option)]
+    if session.only and asked:
+        raise UsageError(
+            f"--benchmark-only leaves out what {' and '.join(asked)} would measure",
+            expected="all that is measured of a row, its time among it",
+            command=f"nox -s bench-cpu -- --lx-clips 8 {'--lx-profile' if '--lx-profile' in asked else '--lx-batch 8'}",
+        )
     saves = not session.disabled and (session.save or session.autosave)
     folders = [session.storage.path] if saves and hasattr(session.storage, "path") else []
     for folder in [*folders, *(path.parent for path in [config.option.benchmark_json] if path)]:

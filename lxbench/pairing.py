@@ -48,7 +48,7 @@ class Pairing:
     Attributes:
         transcripts, reference_transcripts: by clip id, in order, as they were first said.
         pairs: by clip id, seconds of the reference and of the variant, one pair each time that both heard it.
-        processes: how many processes of each the pairs are of.
+        processes: how many pairs are of each process of either side, in the order in which they were started.
         occasions: how many pairs are of each occasion, see ``_OCCASION_S``.
         contradictions: ids of clips to which the variant said something else when it heard them again.
         reference_lately: seconds of the reference by clip id, of the processes that were timed last.
@@ -69,8 +69,7 @@ class Pairing:
         self.pairs: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
         self.contradictions: list[str] = []
         self.reference_lately: dict[str, float] = {}
-        self.processes = 1
-        self.occasions = [0]
+        self.processes, self.occasions = [0], [0]
         self._variant, self._reference = variant, reference
         self._heard, self._renew, self._clock = heard, renew, clock
         self._clips = clips
@@ -130,7 +129,7 @@ class Pairing:
 
     def _begin_anew(self) -> None:
         self._variant, self._reference = self._renew()
-        self.processes += 1
+        self.processes.append(0)
         self.reference_lately = {}
 
     def _hear_reference(self, index: int, clip: Clip) -> None:
@@ -141,5 +140,6 @@ class Pairing:
     def _count(self, clip: Clip, reference: Transcript, variant: Transcript) -> None:
         self.pairs[clip.id].append((reference.seconds, variant.seconds))
         self.reference_lately[clip.id] = reference.seconds
+        self.processes[-1] += 1
         self.occasions[-1] += 1
         self._last = self._clock()

@@ -6,6 +6,7 @@ A repository of its own has the suite with ``pytest_plugins = ("lxbench.plugin",
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 import time
@@ -143,6 +144,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
+        _check_timed(benches)
         others.check_saving(config)
         folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
@@ -188,6 +190,25 @@ def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Cor
     observed = load(chosen.calibration, columns=named, texts=False)
     corpus.check_disjoint(observed, clips)
     return clips, observed
+
+
+def _check_timed(benches: list[pytest.Item]) -> None:
+    """Refuse to judge a speed once more that this run has not timed: ``--lf`` would choose that alone, and be green.
+
+    Raises:
+        UsageError: a row's ``test_speed`` is to run without its ``test_latency``.
+    """
+    timed, judged = (
+        {_row_of(item): None for item in benches if getattr(item, "originalname", "") == name}
+        for name in ("test_latency", "test_speed")
+    )
+    if lacking := [id for id in judged if id not in timed]:
+        keyword = shlex.quote(" or ".join(f"[{id}]" for id in _row_ids(benches)))
+        raise UsageError(
+            f"test_speed without test_latency, which times what it judges: {', '.join(lacking)}",
+            expected="whole rows; --lf has only the tests that were red",
+            command=f"nox -s {'bench-gpu' if lacking[0].endswith('-cuda') else 'bench-cpu'} -- -k {keyword}",
+        )
 
 
 def _row_ids(benches: list[pytest.Item]) -> list[str]:

@@ -145,7 +145,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "work": row.work,
         "throughput": None if row.throughput is None else _throughput(row.throughput),
         "ratio": None if ratio is None else asdict(ratio),
-        "processes": row.processes,
+        "processes": row.timing.processes,
         "occasions": row.timing.occasions,
         "disturbance": None if row.disturbance is None else asdict(row.disturbance),
         "gpu": None if row.gpu is None else asdict(row.gpu),
@@ -181,13 +181,16 @@ def saved_values(run: Run, row: Row) -> dict[str, Any]:
     """
     values = row_values(run, row)
     return {
-        "row": _finite({**values, "build": None, "profile": {}}),
+        "row": _finite(
+            {**values, "build": None, "profile": {}, "calibrated": bool((values["build"] or {}).get("calibrated"))}
+        ),
         "format": FORMAT,
         "device": run.settings.device,
         "language": run.settings.language,
         "normalizer": row.normalizer.name,
         "model": {"name": run.source.name, "fingerprint": run.source.fingerprint},
         "corpus": {"name": run.corpus.name, "fingerprint": run.corpus.fingerprint, "clips": []},
+        "calibration": {"fingerprint": run.calibration.fingerprint},
         "machine": run.machine,
     }
 

@@ -59,8 +59,7 @@ class Row:
         speed_crash: why its speed is unknown though it lives: the reference died beside it.
         transcripts: by clip id, in the corpus's order.
         pairs: by clip id, seconds of fp32 and of this variant in the same minutes, a pair a round; empty for fp32.
-        processes: how many processes of either the pairs are of.
-        occasions: how many pairs are of each occasion, see ``Pairing``.
+        processes, occasions: how many pairs are of each process, and of each occasion, see ``Pairing``.
         timed: whether every clip was timed.
         disturbance: what else the machine did while the row was timed.
         gpu: its clocks and what throttled it while the row was timed, what was on it afterwards; None on a CPU.
@@ -91,7 +90,7 @@ class Row:
     batch_crash: str = ""
     transcripts: dict[str, Transcript] = field(default_factory=dict)
     pairs: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
-    processes: int = 1
+    processes: list[int] = field(default_factory=list)
     occasions: list[int] = field(default_factory=list)
     timed: bool = False
     disturbance: Disturbance | None = None
@@ -170,7 +169,9 @@ class Row:
     @property
     def timing(self) -> Timing:
         """What was timed beside fp32; nothing for fp32 itself and where not every clip was timed."""
-        return timing(self.pairs, self.processes, effective(self.occasions)) if self.timed else Timing()
+        if not self.timed:
+            return Timing()
+        return timing(self.pairs, effective(self.processes), effective(self.occasions))
 
     @property
     def ratio(self) -> Interval | None:

@@ -98,6 +98,12 @@ def run_once(
             command=f"df -h {shlex.quote(str(folder))}",
         )
     found: dict[str, Any] = json.loads(left.read_text("utf-8"))
+    if found.get("interrupted"):
+        raise UsageError(
+            f"a run was cut off before its end, as -x and --maxfail do: not all rows are in {left.resolve().parent}",
+            expected="whole runs, which are held against each other",
+            command=again or f"nox -s bench-cpu -- {shlex.join(arguments)}",
+        )
     return found
 
 

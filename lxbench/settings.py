@@ -148,7 +148,7 @@ def parse_update(text: str, environ: Mapping[str, str], timing: bool) -> frozens
         )
     if not timing:
         raise UsageError(
-            "--lx-update with --benchmark-disable would store baselines without their speed",
+            "--lx-update with --benchmark-disable or --benchmark-skip would store baselines without their speed",
             expected="a timed run",
             command=f"nox -s baselines -- --lx-update {text}",
         )

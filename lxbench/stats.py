@@ -20,6 +20,7 @@ RUN_ALARMS = (
     0.01  # The share of runs in which a row is said to be slower that is not, all rows together; as for faster.
 )
 MIN_CLIPS = 3  # Below, an interval means nothing.
+_ROUNDING = 1e-12
 _RESAMPLES = 9999
 _SEED = 0  # An interval is a function of its data alone.
 
@@ -43,15 +44,15 @@ class Timing:
     Attributes:
         ratios: seconds of fp32 by seconds of the variant, by clip id.
         reference: seconds of fp32, by clip id.
-        processes: how many processes of either were timed.
-        occasions: on how many occasions, minutes apart: as many as would, equally timed, be as sure, see ``effective``.
+        processes, occasions: in how many processes of either side, and on how many occasions, minutes apart: as many as
+            would, equally timed, be as sure, see ``effective``.
         noise: standard error of the mean logarithm of the ratios that is due to single timings; infinite where no clip
             was timed twice, and so for what was read from a file.
     """
 
     ratios: Mapping[str, float] = field(default_factory=dict)
     reference: Mapping[str, float] = field(default_factory=dict)
-    processes: int = 1
+    processes: float = 1.0
     occasions: float = 1.0
     noise: float = field(default=math.inf, compare=False)
 
@@ -98,7 +99,7 @@ class Shift:
     needed: int | None
 
 
-def timing(pairs: Pairs, processes: int = 1, occasions: float = 1.0) -> Timing:
+def timing(pairs: Pairs, processes: float = 1.0, occasions: float = 1.0) -> Timing:
     """What pairs of timings show, clip by clip: geometric means over the rounds of each."""
 
     def mean(values: Iterable[float]) -> float:
@@ -165,7 +166,7 @@ def _bootstrapped(ratios: tuple[float, ...], confidence: float) -> Interval:
     size = len(ratios)
     logs = np.log(np.asarray(ratios))
     value = float(np.exp(logs.mean()))
-    if np.ptp(logs) == 0:  # BCa's acceleration would divide by zero
+    if np.ptp(logs) < _ROUNDING:  # BCa's acceleration would divide by zero.
         return Interval(value, value, value)
     expanded = 1 - 2 * norm.cdf(-math.sqrt(size / (size - 1)) * t.ppf((1 + confidence) / 2, size - 1))
     result = bootstrap(

@@ -100,18 +100,21 @@ def _moved(run: Run, row: Row) -> str:
     if row.against_baseline not in gate.AS_RECORDED:
         return "changed"
     speed = row.baseline.speed_on(run.machine)
-    if speed is None or (
-        speed.ratio is not None and not speed.timed.reference
-    ):  # Format 1 has no clips to compare with.
+    if speed is None or _knows_no_clips(speed):
         return "new"
     moved = drift(row.timing.reference, speed.timed.reference)
     if moved < 1 and verdict_speed.in_other_state(moved):
         return "changed"  # It was recorded in a bad hour of the machine.
     if not row.is_reference and (
-        row.processes >= 2 * speed.timed.processes or row.timing.occasions >= 1.5 * speed.timed.occasions
+        row.timing.processes >= 2 * speed.timed.processes or row.timing.occasions >= 1.5 * speed.timed.occasions
     ):
         return "changed"  # This record is much surer.
     return "changed" if gate.says_otherwise(run, row) else ""
+
+
+def _knows_no_clips(speed: Speed) -> bool:
+    """Whether a record has no seconds of fp32 to compare with clip by clip, as those of format 1."""
+    return speed.ratio is not None and not speed.timed.reference
 
 
 def check(run: Run, variants: Iterable[Variant]) -> None:
@@ -141,6 +144,8 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
                 expected="a folder this user may create and write",
                 command=f"{without}  # judges, and writes nothing there",
             ) from None
+    if not run.settings.clips:  # What is gone from a corpus is gone: to record what is left is what STALE proposes.
+        return
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:
@@ -149,7 +154,8 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             continue
         if stored is None or min(len(stored.clips), variant.clips or len(stored.clips)) <= clips:
             continue
-        writing = {"changed"} if stored.speed_on(run.machine) is not None else {"new", "changed"}
+        speed = stored.speed_on(run.machine)
+        writing = {"new", "changed"} if speed is None or _knows_no_clips(speed) else {"changed"}
         if update := ",".join(sorted(writing & run.settings.update)):
             raise UsageError(
                 f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",

@@ -8,7 +8,7 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 
 from lxbench.baselines import ClipRecord, Speed
-from lxbench.stats import MIN_CLIPS, Change, Interval, Timing, change, drift, extremes, inverse
+from lxbench.stats import MIN_CLIPS, Change, Timing, change, drift, extremes, inverse
 from lxbench.verdict import Verdict, Word
 
 # How far two processes of one variant are apart, as the standard deviation of the logarithm of the ratio: what counts
@@ -124,19 +124,28 @@ def _speed_change(ratios: Mapping[str, float], then: Speed, comparisons: int, ap
     return change(ratios, whole, comparisons, math.hypot(apart, noise))
 
 
-def judge_speed(then: Interval | None, changed: Change | None, tolerance: float) -> Verdict:
+def stored_ratio(now: Timing, then: Speed) -> float | None:
+    """The stored ratio over the clips that were timed now, of which a change is the change; None for fp32 itself."""
+    if then.ratio is None:
+        return None
+    shared = [then.timed.ratios[id] for id in now.ratios if id in then.timed.ratios]
+    return statistics.geometric_mean(shared) if shared else then.ratio.value
+
+
+def judge_speed(then: float | None, changed: Change | None, tolerance: float) -> Verdict:
     """Compare the ratio to fp32 with the stored one, see ``word_of``.
 
     Args:
-        then: the stored ratio.
+        then: see ``stored_ratio``.
         changed: this run's ratios by the stored ones; None where too few clips were timed then or now.
         tolerance: share of the stored ratio that may be lost.
     """
     if then is None or changed is None:
         return Verdict(Word.INCONCLUSIVE, "too few clips were timed for a speed ratio")
     word = word_of(changed, tolerance)
-    now = then.value * changed.plain.value
-    text = f"{now:.2f}x fp32, baseline {then.value:.2f}x: {describe_change(changed)}, tolerated {-tolerance:+.1%}"
+    now = then * changed.plain.value
+    text = f"{now:.2f}x fp32, baseline {then:.2f}x on these clips: {describe_change(changed)}"
+    text += f", tolerated {-tolerance:+.1%}"
     if word is Word.INCONCLUSIVE:
         text += f": {_doubt(changed, tolerance)}, {_reason(changed)}"
     elif word is Word.PASS and changed.plain.low < 1 - tolerance:
@@ -211,6 +220,7 @@ def looks_slower(changed: Change, tolerance: float) -> bool:
 def judge_seconds(
     now: Mapping[str, float],
     then: Mapping[str, float],
+    beside: tuple[Mapping[str, float], Mapping[str, float]],
     apart: float,
     tolerance: float,
     comparisons: int,
@@ -218,18 +228,28 @@ def judge_seconds(
 ) -> Verdict | None:
     """Compare the time per audio with that of an earlier run of the same machine; None where too few clips are shared.
 
+    How far equal runs are apart is known of runs in a row; another day the machine itself is another, which fp32 beside
+    the row shows: by as much as that has moved the row may have moved with it, as a standard deviation.
+
     Args:
         now: seconds of each clip.
         then: the same of the earlier run.
+        beside: seconds of fp32 beside it, by clip id, now and then; without a clip in common nothing is judged.
         apart: how far equal runs of this machine are apart, as the standard deviation of the logarithm.
         tolerance: share of the earlier speed that may be lost.
         comparisons: see ``stats.change``.
         since: the name of the earlier run.
     """
-    changed = change(now, then, comparisons, math.sqrt(2) * apart)
+    if not beside[0].keys() & beside[1].keys():
+        return None
+    moved = drift(*beside)
+    changed = change(now, then, comparisons, math.hypot(math.sqrt(2) * apart, math.log(moved)))
     if changed is None:
         return None
-    text = f"s/audio since {since}: {describe_change(changed)}; equal runs of this machine are {apart:.1%} apart"
+    text = (
+        f"s/audio since {since}: {describe_change(changed)}, fp32 beside it {moved - 1:+.1%}; "
+        f"equal runs of this machine are {apart:.1%} apart"
+    )
     return Verdict(word_of(inverse(changed), tolerance), text)
 
 

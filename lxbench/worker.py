@@ -32,6 +32,7 @@ class Worker:
     """The main process's hold on one variant.
 
     Attributes:
+        pid: process id of the worker.
         waited: seconds this process has waited for the worker: all that is not the harness itself.
         transcribing: seconds of them in which the worker transcribed clips of the run.
     """
@@ -44,12 +45,8 @@ class Worker:
         self._limits = {"building": build_limit_s, "transcribing": clip_limit_s}
         start = time.perf_counter()
         self._process, self._connection = processes.start(job)
+        self.pid, self._stopped = self._process.pid, False
         self.waited += time.perf_counter() - start
-
-    @property
-    def pid(self) -> int | None:
-        """Process id of the worker."""
-        return self._process.pid
 
     @property
     def warming_up(self) -> float:
@@ -137,11 +134,15 @@ class Worker:
         return profiles
 
     def stop(self) -> None:
-        """End the worker, whatever it is doing."""
+        """End the worker, whatever it is doing, and give back what it held of this process."""
+        if self._stopped:
+            return
         self._connection.close()
         if self._process.is_alive():
             self._process.kill()
         self._process.join()
+        self._process.close()  # A run of a thousand clips has some hundred workers, with two open files each.
+        self._stopped = True
 
     @contextmanager
     def _transcribing(self) -> Iterator[None]:
@@ -175,7 +176,7 @@ class Worker:
                 self.stop()
                 raise self._crash(f"no answer within {limit:g} s while {doing}")
             kind, value = self._connection.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # The latter of one that died in the middle of a word.
             raise self._died(doing) from None
         finally:
             self.waited += time.perf_counter() - start
@@ -185,6 +186,8 @@ class Worker:
         return kind, value
 
     def _died(self, doing: str) -> CrashError:
+        if self._stopped:
+            return self._crash(f"the worker had been ended before {doing}")
         self._process.join(5)
         code = self._process.exitcode
         if code is not None and code < 0:

@@ -44,6 +44,8 @@ def make_row(run: Run, variant: Variant = BF16, *, seconds: float = 0.5, wrong: 
         )
         if variant is not FP32:
             row.pairs[clip.id] = [(1.0 + number / 50, seconds + number / 100)]
+    if row.pairs:
+        row.processes = [len(row.pairs)]
     row.baseline_error = stored
     row.baseline = None if stored else baselines.read(run.baseline_path(variant.name))
     run.rows.append(row)

@@ -44,9 +44,16 @@ def row(variant: str, word: str, **values: Any) -> dict[str, Any]:
         },
         "baseline": {"clips": {"a": {"text": "", "word_edits": 1}}},
         "clips": [
-            {"id": "a", "text": "Раз дваа", "word_edits": 1, "tokens": 3, "pairs": [(1.2, 0.6)]},
-            {"id": "b", "text": "<b>три</b> | `x`", "word_edits": 2, "tokens": 6, "pairs": [(1.6, 0.8)]},
-            {"id": "c", "text": "пять", "word_edits": 0, "tokens": 3, "pairs": []},
+            {"id": "a", "text": "Раз дваа", "seconds": 0.6, "word_edits": 1, "tokens": 3, "pairs": [(1.2, 0.6)]},
+            {
+                "id": "b",
+                "text": "<b>три</b> | `x`",
+                "seconds": 0.6,
+                "word_edits": 2,
+                "tokens": 6,
+                "pairs": [(1.6, 0.8)],
+            },
+            {"id": "c", "text": "пять", "seconds": 0.6, "word_edits": 0, "tokens": 3, "pairs": []},
         ],
         **values,
     }

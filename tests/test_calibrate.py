@@ -8,6 +8,7 @@ import pytest
 
 from lxbench import baselines, calibrate
 from lxbench.errors import UsageError
+from lxbench.report import terminal
 from tests.suite import ROOT
 
 
@@ -50,6 +51,13 @@ def test_runs_that_heard_more_clips_than_others_are_compared_on_those_that_all_h
     spread, apart = calibrate.measure(rows, "2026-11-27")
     assert (spread.seconds, apart) == (0.0, 0.0)
     assert calibrate._found("x", rows, spread, apart)["texts_moved"] == 0
+
+
+def test_a_row_that_may_be_as_slow_as_it_likes_has_no_tolerance_to_be_too_small() -> None:
+    found = {"variant": "x", "runs": 3, "ratio": 0.05, "process": 0.05, "seconds": 0.1, "red": 0, "texts_moved": 0}
+    told = terminal.render(calibrate.report([{**found, "proposed": 0.2, "tolerance": None}], []), 120, color=False)
+    assert " any" in told
+    assert "INCONCLUSIVE" not in told
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ def save(path: Path, values: dict[str, Any]) -> Path:
 
 
 UNPAIRED = {**row("bf16", 0.5), "clips": [{**each, "pairs": []} for each in row("bf16", 0.5)["clips"]]}
+UNTIMED = {**UNPAIRED, "seconds": None, "ratio": None}
 IDLE = {"effect": {"word": "CRASHED", "text": "never ran"}, "speed": {"word": "PASS", "text": ""}}
 BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
 
@@ -94,11 +95,12 @@ BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
     [
         (run(row("fp32", 1.0), row("bf16", 0.5)), 0, "s/audio: fp32 +0.0% [+0.0%, +0.0%], bf16 +0.0%"),
         (run(row("bf16", 0.5), row("fp32", 1.0)), 0, "PASS"),
-        (run(row("fp32", 1.0), row("bf16", 0.6)), 1, "REGRESSED bf16-cpu speed: 1.67x fp32, baseline 2.00x: -16"),
+        (run(row("fp32", 1.0), row("bf16", 0.6)), 1, "bf16-cpu speed: 1.74x fp32, baseline 2.09x on these clips: -16"),
         (run(row("fp32", 1.0), row("bf16", 0.4)), 0, "IMPROVED bf16-cpu speed"),
         (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2)), 1, "REGRESSED bf16-cpu accuracy: WER 0.1111"),
         (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2)), 1, "worst clips of bf16-cpu"),
         (run(row("fp32", 1.0)), 1, "ORPHAN bf16: no variant of this run owns it"),
+        (run(row("fp32", 1.0), UNTIMED), 0, "INCONCLUSIVE bf16-cpu speed: the later run did not time this row"),
         (run(*BEFORE["rows"], row("new", 0.3)), 1, "NEW new-cpu accuracy: the earlier run does not have this row"),
         (run(row("fp32", 1.0, clips=8), row("bf16", 0.5, clips=8)), 0, "PASS"),
         (
@@ -128,11 +130,33 @@ def test_two_runs(
 @pytest.mark.parametrize(("apart", "word"), [(0.01, "REGRESSED"), (0.2, "INCONCLUSIVE"), (None, None)])
 def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(apart: float | None, word: str) -> None:
     spread = None if apart is None else {"ratio": 0.0, "seconds": apart, "runs": 10, "recorded": "2026-11-24"}
-    slow = {**row("bf16", 0.5), "baseline": {"spread": spread}}
-    slow["clips"] = [{**each, "seconds": 1.2 * each["seconds"]} for each in slow["clips"]]
-    (judged,) = compare.judge(BEFORE, run(slow))["rows"]
+    slow, reference = ({**row(name, 0.5), "baseline": {"spread": spread}} for name in ("bf16", "fp32"))
+    for each in (slow, reference):
+        each["clips"] = [{**clip, "seconds": 1.2 * clip["seconds"]} for clip in each["clips"]]
+    judged, fp32 = compare.judge(BEFORE, run(slow, reference))["rows"]
     assert judged["verdicts"]["speed"]["word"] == "PASS"
     assert judged["verdicts"].get("seconds", {}).get("word") == word
+    assert "seconds" not in fp32["verdicts"]
+
+
+def test_what_only_the_later_run_has_timed_is_undecided_and_what_the_earlier_lost_is_named() -> None:
+    judged = compare.judge(run(row("fp32", 1.0), UNTIMED), BEFORE)["rows"]
+    assert judged[1]["verdicts"]["speed"] == {"word": "INCONCLUSIVE", "text": "the earlier run did not time this row"}
+    lost = {**row("bf16", 0.5), "crash": "killed by SIGKILL", "clips": []}
+    judged = compare.judge(run(row("fp32", 1.0), lost), BEFORE)["rows"]
+    text = "the earlier run says nothing of it: killed by SIGKILL"
+    assert judged[1]["verdicts"]["accuracy"] == {"word": "NEW", "text": text}
+
+
+@pytest.mark.parametrize("kept", [{"build": {"calibrated": True}}, {"build": None, "calibrated": True}])
+def test_rows_that_looked_at_other_calibration_clips_are_not_compared(kept: dict[str, Any]) -> None:
+    def calibrated(fingerprint: str) -> dict[str, Any]:
+        return run(row("fp32", 1.0), {**row("bf16", 0.5), **kept}, calibration={"fingerprint": fingerprint * 64})
+
+    fp32, bf16 = compare.judge(calibrated("a"), calibrated("b"))["rows"]
+    assert (fp32["verdict"], bf16["verdict"]) == ("PASS", "STALE")
+    assert bf16["verdicts"]["accuracy"]["text"] == "the baseline's steps were calibrated on other clips"
+    assert compare.judge(calibrated("a"), calibrated("a"))["rows"][1]["verdict"] == "PASS"
 
 
 @pytest.mark.parametrize(

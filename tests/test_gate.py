@@ -104,10 +104,12 @@ def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
 
 
 def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(stored: Path, clips: Corpus) -> None:
-    def said(seconds: float, spread: float | None, **elsewhere: tuple[str, ...]) -> Verdict | None:
+    def said(seconds: float, spread: float | None, is_reference: bool = False) -> Verdict | None:
         run = make_run(stored, clips)
-        run.saved = Saved("0007_x", {"bf16-cpu": [0.5 + n / 100 for n in range(4)]}, **elsewhere)
         row = make_row(run, seconds=seconds)
+        row.is_reference = is_reference
+        seen = {id: rounds[0][0] for id, rounds in row.pairs.items()}
+        run.saved = Saved("0007_x", {row.id: [0.5 + n / 100 for n in range(4)]}, reference={row.id: seen})
         assert row.baseline is not None
         (speed,) = row.baseline.speeds
         known = None if spread is None else Spread(0.002, spread, 10, "2026-11-24")
@@ -118,12 +120,13 @@ def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(store
     assert slower is not None
     assert slower.word is Word.REGRESSED
     assert slower.text.startswith("s/audio since 0007_x: +19")
-    assert slower.text.endswith("equal runs of this machine are 1.0% apart")
+    assert slower.text.endswith(", fp32 beside it +0.0%; equal runs of this machine are 1.0% apart")
     for seconds, spread, word in ((0.5, 0.001, Word.PASS), (0.6, 0.2, Word.INCONCLUSIVE)):
         verdict = said(seconds, spread)
         assert verdict is not None
         assert verdict.word is word
     assert said(0.6, None) is None
+    assert said(0.6, 0.01, is_reference=True) is None  # What shows the machine's hours is not judged by them.
 
 
 def test_what_disturbed_an_undecided_speed_is_said(stored: Path, clips: Corpus) -> None:

@@ -27,7 +27,7 @@ class Patient(Run):
 
     def time_again(self, row: Row) -> None:
         self.repeats += 1
-        row.processes += 1
+        row.processes.append(4)
         for number, rounds in enumerate(row.pairs.values()):
             rounds.append((1.0 + number / 50, self.slow * (0.5 + number / 100)))
 
@@ -169,9 +169,10 @@ def test_a_row_that_another_has_measured_for_is_judged_by_what_was_timed_again(
     twin.variant = replace(BF16, name="other")
     row.take_over(twin)
     run.time_again(twin)
-    assert row.processes == 1
+    twin.usage = Usage(950.0, 0, ())
     looks.judge_again(run, row)
-    assert row.processes == 2
+    assert row.usage is twin.usage
+    assert row.processes == [4, 4]
     assert run.repeats == 1  # it is not timed for itself
 
 
@@ -222,13 +223,28 @@ def test_a_row_that_is_red_in_the_end_hears_all_its_clips(
     stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_slow(stored, clips, monkeypatch)
-    monkeypatch.setattr(looks, "undecided", lambda _, row: row.processes == 1)
+    monkeypatch.setattr(looks, "undecided", lambda _, row: len(row.processes) == 1)
     monkeypatch.setattr(gate, "judge_speed", lambda *_: Verdict(Word.REGRESSED, "slow"))
     row = listen(run)
     assert len(row.transcripts) == 2
     said = looks.judge_again(run, row)
     assert {what: verdict.word for what, verdict in said.items()} == {"speed": Word.REGRESSED, "accuracy": Word.PASS}
     assert len(row.transcripts) == 4
+
+
+def test_a_row_is_judged_by_all_that_the_one_has_heard_whose_measurement_it_takes_over(
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_slow(stored, clips, monkeypatch)
+    row = listen(run)
+    twin = make_row(run, seconds=1.0)
+    twin.variant = replace(BF16, name="other")
+    twin.take_over(row)
+    assert "accuracy" not in looks.judge_again(run, twin)
+    row.corpus, row.shortened, run.says_otherwise = clips, False, clips.clips[3].id
+    run.transcribe_rest(row)
+    assert looks.judge_again(run, twin)["accuracy"].word is Word.REGRESSED
+    assert len(twin.transcripts) == 4
 
 
 def test_a_row_that_is_red_for_something_else_is_not_asked_when_it_has_ended(
@@ -258,7 +274,7 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
 
             def time_again(self, row: Row) -> None:
                 self.repeats += 1
-                row.processes += 1
+                row.processes.append(4)
                 for rounds in row.pairs.values():
                     fp32, own = rounds[0]
                     rounds.append((fp32 * (1 + noise * (-1) ** self.repeats), own))
@@ -272,7 +288,7 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
             row.baseline = replace(row.baseline, speeds=(replace(speed, timed=Timing()),))
         row.baseline = row.baseline if baseline else None
         looks.decide_speed(run, row)
-        return run.repeats, row.processes
+        return run.repeats, len(row.processes)
 
     assert repeats(0.5, "changed") == (2, 3)  # as often as there is to repeat
     assert repeats(0.0, "changed") == (2, 3)  # processes differ, too: two are not sure
@@ -312,7 +328,7 @@ class Listening(Run):
     says_otherwise = ""
 
     def time_again(self, row: Row) -> None:
-        row.processes += 1
+        row.processes.append(4)
 
     def transcribe_rest(self, row: Row) -> None:
         for number, clip in enumerate(row.corpus.clips):

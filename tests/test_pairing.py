@@ -64,17 +64,17 @@ def test_the_reference_is_timed_beside_so_many_and_the_variant_goes_on() -> None
 
 def test_each_block_of_pairs_has_processes_of_its_own() -> None:
     pairing, asked, _ = run(2 * PAIRED_CLIPS)
-    assert pairing.processes == 2
+    assert pairing.processes == [PAIRED_CLIPS] * 2
     assert pairing.reference_lately == dict.fromkeys((clip.id for clip in CLIPS[PAIRED_CLIPS : 2 * PAIRED_CLIPS]), 1.0)
     assert asked.index(("both", "anew")) == 2 * PAIRED_CLIPS
     pairing.again()  # the 12 clips that are left
-    assert pairing.processes == 3
+    assert pairing.processes == [PAIRED_CLIPS, PAIRED_CLIPS, 12]
     assert pairing.reference_lately == dict.fromkeys((clip.id for clip in CLIPS[2 * PAIRED_CLIPS :]), 1.0)
     assert [len(rounds) for rounds in pairing.pairs.values()] == [1] * len(CLIPS)
     pairing.again()
     pairing.again()
     assert [len(rounds) for rounds in pairing.pairs.values()] == [2] * 2 * PAIRED_CLIPS + [1] * 12
-    assert pairing.processes == 5
+    assert pairing.processes == [PAIRED_CLIPS, PAIRED_CLIPS, 12, PAIRED_CLIPS, PAIRED_CLIPS]
 
 
 def test_what_is_timed_minutes_later_is_of_another_occasion() -> None:

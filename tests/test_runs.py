@@ -31,9 +31,9 @@ def test_a_run_that_left_nothing_is_not_the_one_before_it(tmp_path: Path, monkey
     assert ran[-3:] == ["--lx-study", "--lx-corpus=/data/my speech", f"--lx-results={tmp_path}"]
 
 
-@pytest.mark.parametrize("code", [1, 4])
+@pytest.mark.parametrize(("code", "interrupted"), [(1, False), (4, False), (1, True)])
 def test_a_run_without_its_tables_shows_them_where_it_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int, interrupted: bool
 ) -> None:
     made = tmp_path / "suite.py"
     made.write_text(
@@ -44,7 +44,8 @@ def test_a_run_without_its_tables_shows_them_where_it_fails(
         "    print('===== lxbench =====')\n"
         "    print('bf16 NEW', os.environ['ASKED'], pathlib.Path.cwd().name)\n"
         "    left = pathlib.Path(os.environ['LEFT']); (left / '1').mkdir(parents=True)\n"
-        "    (left / '1' / 'results.json').write_text('{}'); (left / 'latest').symlink_to('1')\n"
+        f"    (left / '1' / 'results.json').write_text('{json.dumps({'interrupted': interrupted})}')\n"
+        "    (left / 'latest').symlink_to('1')\n"
         f"    return {code}\n"
         "def pytest_addoption(parser): parser.addoption('--lx-results')\n"
     )
@@ -52,8 +53,11 @@ def test_a_run_without_its_tables_shows_them_where_it_fails(
     place.mkdir()
     monkeypatch.setattr(runs, "SUITE", ("-p", "suite", "-c", os.devnull))
     environ = {"PYTHONPATH": str(tmp_path), "ASKED": "so", "LEFT": str(left)}
-    if code == 1:
-        assert runs.run_once(left, [], place, environ, tables=False) == {}
+    if interrupted:
+        with pytest.raises(UsageError, match=r"a run was cut off before its end, as -x .*: not all rows are in .*left"):
+            runs.run_once(left, [], place, environ, tables=False)
+    elif code == 1:
+        assert runs.run_once(left, [], place, environ, tables=False) == {"interrupted": False}
     else:
         with pytest.raises(UsageError, match=r"a run ended with exit code 4 in .*place"):
             runs.run_once(left, [], place, environ, tables=False)

@@ -63,7 +63,7 @@ def test_update() -> None:
         ("new,", {}, True, "does not know ''"),
         ("new", {"CI": "true"}, True, "--lx-update new is refused where CI=true"),
         ("changed", {"CI": "1"}, True, "is refused where CI=1"),
-        ("new", {}, False, "--benchmark-disable would store baselines without their speed"),
+        ("new", {}, False, "--benchmark-disable or --benchmark-skip would store baselines without their speed"),
     ],
 )
 def test_bad_update(text: str, environ: dict[str, str], timing: bool, message: str) -> None:

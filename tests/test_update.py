@@ -144,6 +144,19 @@ def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> N
     with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
         update.check(run, [BF16])
     update.check(run, [replace(BF16, clips=2)])
+    run.settings = replace(run.settings, clips=0)
+    update.check(run, [BF16])  # The corpus itself has lost two: that is STALE, and what it proposes must do.
+
+
+def test_nor_is_one_of_format_1_by_what_it_is_recorded_anew_with(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips.first(2), "new")
+    update.check(run, [BF16])  # What there is stays.
+    path = run.baseline_path("bf16")
+    kept = baselines.read(path)
+    assert kept is not None
+    baselines.write(path, replace(kept, speeds=tuple(replace(speed, timed=Timing()) for speed in kept.speeds)))
+    with pytest.raises(UsageError, match="--lx-update new would record bf16 over 2 clips, its baseline has 4"):
+        update.check(run, [BF16])
 
 
 @pytest.mark.parametrize("kind", ["new", "changed"])
@@ -163,7 +176,7 @@ def test_a_record_of_half_the_processes_gives_way_to_a_surer_one(stored: Path, c
     def written(processes: int, *allowed: str, occasions: tuple[int, ...] = (4,)) -> int:
         run = make_run(stored, clips, *allowed)
         row = make_row(run)
-        row.processes, row.occasions = processes, list(occasions)
+        row.processes, row.occasions = [4] * processes, list(occasions)
         judge(run, row)
         return len(list(update.write(run, "2026-11-25")))
 

@@ -56,7 +56,7 @@ def changed(value: float, half: float, strict: float | None = None) -> Change:
     ],
 )
 def test_speed_is_red_only_where_the_whole_interval_is(change: Change | None, word: Word) -> None:
-    said = verdict_speed.judge_speed(Interval(2.0, 1.9, 2.1), change, 0.10)
+    said = verdict_speed.judge_speed(2.0, change, 0.10)
     assert said.word is word
     assert change is not None or "too few clips" in said.text
 
@@ -103,8 +103,8 @@ def test_nor_are_they_where_what_they_do_not_make_surer_leaves_it_undecided(
 
 
 def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -> None:
-    then = Interval(2.0, 1.9, 2.1)
-    text = "1.80x fp32, baseline 2.00x: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
+    then = 2.0
+    text = "1.80x fp32, baseline 2.00x on these clips: -10.0% [-13.0%, -7.0%], tolerated -5.0%"
     assert verdict_speed.judge_speed(then, changed(0.9, 0.03), tolerance=0.05).text == text
     unlikely = verdict_speed.judge_speed(then, changed(0.94, 0.03), tolerance=0.08).text
     assert unlikely.endswith("-6.0% [-9.0%, -3.0%], tolerated -8.0%: a loss beyond it is unlikely")
@@ -116,6 +116,30 @@ def test_a_change_of_speed_is_said_with_its_interval_its_limit_and_its_noise() -
     assert one_of_many.word is Word.INCONCLUSIVE
     beyond = "beyond it, but [-30.0%, +10.0%] with all comparisons of the run taken together, too noisy to judge: "
     assert f"-10.0% [-13.0%, -7.0%], tolerated -5.0%: {beyond}" in one_of_many.text
+
+
+def test_the_stored_ratio_is_that_of_the_clips_that_are_timed() -> None:
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing({"a": 2.0, "b": 4.5, "c": 9.0}))
+    assert verdict_speed.stored_ratio(Timing({"a": 1.0, "b": 1.0, "d": 1.0}), then) == pytest.approx(3.0)
+    assert verdict_speed.stored_ratio(Timing({"a": 1.0}), replace(then, timed=Timing())) == 2.0
+    assert verdict_speed.stored_ratio(Timing(), replace(then, ratio=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("slower", "fp32", "word"),
+    [(1.2, 1.0, Word.REGRESSED), (1.2, 1.2, Word.INCONCLUSIVE), (0.8, 1.0, Word.IMPROVED), (0.8, 0.8, Word.PASS)],
+)
+def test_seconds_are_not_judged_as_the_rows_where_fp32_beside_it_has_moved_too(
+    slower: float, fp32: float, word: Word
+) -> None:
+    then = {f"c{n}": 0.5 + n / 100 for n in range(12)}
+    now = {id: slower * seconds * (1.001 if id == "c3" else 1.0) for id, seconds in then.items()}
+    beside = {id: 2 * fp32 * seconds for id, seconds in then.items()}, {id: 2 * seconds for id, seconds in then.items()}
+    said = verdict_speed.judge_seconds(now, then, beside, 0.01, 0.025, 30, "0001_a")
+    assert said is not None
+    assert said.word is word
+    assert f", fp32 beside it {fp32 - 1:+.1%}; equal runs of this machine are 1.0% apart" in said.text
+    assert verdict_speed.judge_seconds(now, then, (beside[0], {}), 0.01, 0.025, 30, "0001_a") is None
 
 
 def test_a_record_without_clips_is_compared_as_a_whole() -> None:
@@ -162,17 +186,17 @@ def test_a_machine_in_another_state_widens_the_interval_and_is_named() -> None:
     assert other.drift == pytest.approx(1.4)
     assert other.plain.value == same.plain.value
     assert verdict_speed.word_of(same, 0.03) is Word.REGRESSED
-    said = verdict_speed.judge_speed(then.ratio, other, 0.03)
+    said = verdict_speed.judge_speed(2.0, other, 0.03)
     assert said.word is Word.INCONCLUSIVE
     assert said.text.endswith("fp32 itself takes +40% since it was recorded: the machine is in another state")
     assert not verdict_speed.may_be_decided(other, 0.03)
     assert verdict_speed.word_of(other, 0.24) is Word.INCONCLUSIVE
     assert verdict_speed.may_be_decided(other, 0.24)  # nearly a PASS
     better = verdict_speed.speed_change(Timing(slower, {id: value * 0.7 for id, value in seconds.items()}), then)
-    said = verdict_speed.judge_speed(then.ratio, better, 0.03)
+    said = verdict_speed.judge_speed(2.0, better, 0.03)
     assert said.text.endswith("the machine is in another state, and recording it anew keeps this better one")
     somewhat = verdict_speed.speed_change(Timing(slower, {id: value * 1.08 for id, value in seconds.items()}), then)
-    said = verdict_speed.judge_speed(then.ratio, somewhat, 0.08)
+    said = verdict_speed.judge_speed(2.0, somewhat, 0.08)
     assert said.word is Word.INCONCLUSIVE
     assert said.text.endswith("%, fp32 itself takes +8% since it was recorded")
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import multiprocessing
 import os
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -12,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +28,10 @@ from tests.workers import start
 
 def parent(worker: Worker) -> int:
     return int(Path(f"/proc/{worker.pid}/status").read_text().split("PPid:")[1].split()[0])
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 @pytest.fixture
@@ -81,11 +88,39 @@ def test_a_batch_has_the_limit_of_a_clip_for_each(tmp_path: Path, monkeypatch: p
         def recv(self) -> tuple[str, list[object]]:
             return "transcripts", []
 
-    monkeypatch.setattr(processes, "start", lambda _: (None, Answering()))
+    monkeypatch.setattr(processes, "start", lambda _: (SimpleNamespace(pid=None), Answering()))
     worker, clips = start(tmp_path, "bf16"), corpus.load("ivr-ru", CORPORA, 3).clips
     worker.transcribe_batch(clips)
     worker.transcribe()
     assert waited == [180, 60]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc")
+def test_an_ended_worker_holds_nothing_of_this_process(tmp_path: Path) -> None:
+    """A run of a thousand clips has some hundred workers, and may have open a thousand files."""
+    start(tmp_path, "fp32").stop()  # With it come the server, and what stays of it.
+    before = open_files()
+    for _ in range(3):
+        worker = start(tmp_path, "fp32")
+        assert open_files() > before
+        worker.stop()
+        worker.stop()
+        with pytest.raises(CrashError, match="the worker had been ended before being asked"):
+            worker.transcribe()
+    assert open_files() == before
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_word_has_crashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    near, far = multiprocessing.Pipe()
+    died = SimpleNamespace(pid=1, exitcode=-9, join=lambda *_: None, close=lambda: None, is_alive=lambda: False)
+    monkeypatch.setattr(processes, "start", lambda _: (died, near))
+    worker = start(tmp_path, "bf16")
+    os.write(far.fileno(), struct.pack("!i", 100) + b"half")
+    far.close()
+    with pytest.raises(CrashError, match=r"the worker killed by SIGKILL.* while transcribing"):
+        worker._answer("transcribing")
 
 
 @pytest.mark.skipif(not Path("/proc/stat").exists(), reason="no /proc")

@@ -20,11 +20,10 @@ def metrics(results: Results) -> dict[str, dict[str, Metric]]:
 
 
 def measures(row: Record) -> dict[str, Metric]:
-    """The figures of one row; what was not measured is left out, and so are the rates of a part of the clips."""
-    rates = {} if row.get("shortened") else {"wer": row["wer"], "cer": row["cer"]}
+    """The figures of one row; what was not measured is left out, and what is a mean over a part of the clips."""
+    means = {"wer": row["wer"], "cer": row["cer"], "latency": row["seconds"] and row["seconds"] * 1e9}
     plain = {
-        **rates,
-        "latency": row["seconds"] and row["seconds"] * 1e9,
+        **({} if row.get("shortened") else means),
         "peak-memory": row["peak_mib"] and row["peak_mib"] * 2**20,
         "size": row["size_mib"] and row["size_mib"] * 2**20,
     }

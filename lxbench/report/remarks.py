@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from lxbench.commands import to_compare_codes, typed
 from lxbench.report.table import Record, Results
@@ -52,9 +52,11 @@ def shortened(results: Results) -> Iterator[str]:
     if not rows:
         return
     heard, total = {clip["id"] for clip in rows[0]["clips"]}, len(results["corpus"]["clips"])
-    reference: Sequence[Record] = next((row["clips"] for row in results["rows"] if row["reference"]), [])
-    edits, words = (sum(clip[name] for clip in reference if clip["id"] in heard) for name in ("word_edits", "words"))
-    beside = f" (WER of fp32 there: {edits / words:.3f})" if words else ""
+    fp32: Record = next((row for row in results["rows"] if row["reference"]), {"clips": (), "seconds": None})
+    there = [clip for clip in fp32["clips"] if clip["id"] in heard]
+    edits, words, seconds = (sum(clip[name] for clip in there) for name in ("word_edits", "words", "seconds"))
+    timed = f", {seconds / len(there):.3f} s/audio" if fp32["seconds"] else ""
+    beside = f" (fp32 there: WER {edits / words:.3f}{timed})" if words else ""
     yield (
         f"*: recorded as hardly faster than fp32, judged on the first {len(heard)} of {total} clips{beside}, where "
         f"they say what they said then: {', '.join(row['variant'] for row in rows)}; --benchmark-disable hears all"

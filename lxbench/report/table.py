@@ -75,7 +75,7 @@ def cells(row: Record) -> tuple[str, ...]:
     return (
         row["variant"],
         *rates,
-        number(row["seconds"], ".3f"),
+        number(row["seconds"], ".3f") + (part if row["seconds"] else ""),
         ratio(row),
         number(row["peak_mib"], ".0f"),
         number(row["size_mib"], ".0f"),
