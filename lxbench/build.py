@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from lxbench import card, census, known_failures, models, roofline
+from lxbench.audio import SAMPLE_RATE
 from lxbench.errors import StepError
 from lxbench.families import Loaded
+from lxbench.families.whisper import HOP
 from lxbench.ladder import Step, Variant
 from lxbench.roofline import Work
 from lxbench.transcribe import transcribe
@@ -94,7 +96,7 @@ def _look(model: Any, before: Work | None) -> tuple[census.Census, Work | None]:
     return census.take(model, state), roofline.count(model, before, state)
 
 
-def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> None:
+def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str, seconds: Iterable[float] = ()) -> None:
     """Transcribe one clip and throw away what is said; compilation happens here.
 
     On a CPU it runs under the profiler and fills ``report.kernels``, unless they are known. What is compiled and
@@ -109,6 +111,7 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
         report: its report, filled further.
         audio: samples of one clip, float32 at 16 kHz.
         language: Whisper's code of the spoken language.
+        seconds: of each clip that may come, see ``hear_lengths``.
     """
     passes: list[float] = []
 
@@ -119,6 +122,7 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
     with _timed(report, "warm-up"):
         if loaded.model.device.type == "cuda":
             settle(hear, recorded_inputs)
+            hear_lengths(loaded, seconds)
         else:
             if not _is_eager(report):
                 hear()
@@ -128,6 +132,24 @@ def warm_up(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> N
                 else:
                     report.kernels = census.kernels(hear)
     report.heard_s = min(passes) * len(passes)
+
+
+def hear_lengths(loaded: Loaded, seconds: Iterable[float]) -> None:
+    """Encode silence of every length that a clip may have, where what the encoder hears depends on it.
+
+    A GPU's libraries plan transforms and convolutions for each shape that they have not met, which takes milliseconds.
+    """
+    import numpy as np
+    import torch
+
+    family, heard = loaded.family, getattr(loaded.model.get_encoder(), "heard", None)
+    if heard is None and family.TOGETHER:
+        return
+    samples = [round(SAMPLE_RATE * each) for each in seconds]
+    shapes = {length if heard is None else heard(-(-length // HOP)): length for length in samples}
+    with torch.inference_mode():
+        for length in shapes.values():
+            family.encode(loaded, family.extract(loaded, [np.zeros(length, np.float32)]))
 
 
 def kernels(loaded: Loaded, report: BuildReport, audio: Any, language: str) -> dict[str, int]:

@@ -32,6 +32,8 @@ _MATMUL = (
     # Kernels of a GPU, and what replays them.
     "gemm",
     "gemv",
+    "nvjet",
+    "cutlass",
     "triton_",
     "cudaGraphLaunch",
     "_attention_forward",

@@ -51,7 +51,7 @@ def judge_speed(run: Run, row: Row) -> Verdict:
     if row.usage is not None and row.usage.compilations:
         return Verdict(
             Word.CRASHED,
-            f"torch compiled {row.usage.compilations} more graphs while clips were timed: "
+            f"{row.usage.compilations} more graphs were compiled or recorded while clips were timed: "
             "an input changed its shape after the warm-up",
         )
     if not row.scored:

@@ -22,6 +22,7 @@ from lxbench.greedy import places, text_length
 from lxbench.plain import Attention, Cache, DecoderLayer
 
 _PASSES = 3  # before a recording: libraries take their workspaces, Triton compiles
+_recorded: list[Callable[[], None]] = []
 
 
 class Int8Linear(nn.Module):
@@ -231,6 +232,7 @@ def record(body: Callable[[], None], device: torch.device) -> Callable[[], None]
 
     It has to work on tensors that stay where they are, in shapes that do not depend on their values.
     """
+    _recorded.append(body)
     if device.type != "cuda":
         return body
     stream = _stream(device)
@@ -243,6 +245,11 @@ def record(body: Callable[[], None], device: torch.device) -> Callable[[], None]
     with torch.cuda.graph(graph, stream=stream):
         body()
     return graph.replay
+
+
+def recorded() -> int:
+    """How many functions were recorded in this process: more with every new shape."""
+    return len(_recorded)
 
 
 @functools.cache

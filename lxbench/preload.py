@@ -114,21 +114,24 @@ def _attempt(*parts: Callable[[], object]) -> None:
 
 
 @contextmanager
-def _absent(package: str) -> Iterator[None]:
-    """Have whoever asks meanwhile be told that a package is not installed."""
-    sys.modules[package] = None  # type: ignore[assignment]  # What importlib looks for.
+def _absent(*packages: str) -> Iterator[None]:
+    """Have whoever asks meanwhile be told that packages are not installed."""
+    for package in packages:
+        sys.modules[package] = None  # type: ignore[assignment]  # What importlib looks for.
     try:
         yield
     finally:
-        del sys.modules[package]
+        for package in packages:
+            del sys.modules[package]
 
 
 def _prepare() -> None:
     needed = [*_imports(NEEDED), _load_once, _read_tokenizer]
     if _of_gpu:
         # transformers imports torchao wherever it is installed, for models that are stored in its types, and torchao
-        # looks what a GPU can do: that begins CUDA, which does not survive a fork. Rows that use it import it.
-        with _absent("torchao"):
+        # looks what a GPU can do: that begins CUDA, which does not survive a fork. Rows that use it import it. Where
+        # flash-attn is installed transformers looks for a GPU itself; all rows have torch's attention.
+        with _absent("torchao", "flash_attn", "flash_attn_interface"):
             _attempt(*needed)
         return
     asked = _asked()

@@ -95,6 +95,11 @@ def start(job: Job) -> tuple[BaseProcess, Connection]:
         return _process(multiprocessing.get_context("spawn"), job)
 
 
+def spawned_instead(device: str) -> bool:
+    """Whether workers are spawned since one that was forked did not reach the device."""
+    return device in _not_reached
+
+
 def may_fork(device: str, variants: str | None) -> bool:
     """Whether workers are forked from a server; if not, they are spawned, and import all anew.
 

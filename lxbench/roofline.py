@@ -18,7 +18,6 @@ _GFLOP, _MIB = 1e9, 2**20
 # Products in integers; where weights alone are, they are turned back into floats first.
 _INTEGER = ("quantized::linear", "onednn::qlinear", "_int_mm")
 _FLOATS = ("bfloat16", "float16", "float32")
-_TF32 = ("tf32", "s1688gemm")  # as cuBLAS and CUTLASS call it
 _EVERY_TOKEN = ("model.decoder.", "proj_out.")
 # Of these, what is read once a clip, or one row of which is read a token.
 _NOT_EVERY_TOKEN = ("embed_", "positions", "encoder_attn.k_proj", "encoder_attn.v_proj", ".kv")
@@ -115,20 +114,23 @@ def _is_left_out(name: str) -> bool:
     return any(part in name for part in _NOT_EVERY_TOKEN)
 
 
-def product_types(kernels: Mapping[str, int], stored: Mapping[str, int]) -> list[str]:
+def product_types(kernels: Mapping[str, int], stored: Mapping[str, int], exactness: str = "highest") -> list[str]:
     """The types that a row multiplies in, shortest first.
 
     Args:
         kernels: what was seen, see ``census.kernels``.
         stored: how many numbers of each type the model has: what a CUDA graph multiplies does not tell its types.
+        exactness: of products of float32, by torch's setting: kernels of a GPU are named by their type or are not.
     """
+    if any("_scaled_mm" in kernel for kernel in kernels):
+        return ["float8"]  # Its scales are float32, and look like what is multiplied.
     integer = any(part in kernel for kernel in kernels for part in _INTEGER)
     seen = [kernel.split() for kernel in kernels if "mm" in kernel.split()[0]]
     # A matrix product has inputs of one type; an addmm of several has an integer among them, and is counted above.
     floats = [name for name in reversed(_FLOATS) if any(name in types for _, *types in seen)]
     if "cudaGraphLaunch" in kernels:
         floats = [max(_FLOATS, key=lambda name: stored.get(name, 0))]
-    if any(part in kernel for kernel in kernels for part in _TF32):
+    if exactness != "highest":
         floats = ["tf32" if name == "float32" else name for name in floats]
     return ["int8"] * integer + (floats or ["float32"] * (not integer))
 

@@ -158,12 +158,13 @@ class Row:
         said = self.transcripts.values()
         if self.report is None or (work := self.report.work) is None or not said or not all(s.positions for s in said):
             return None
+        kernels, census = self.report.kernels, self.report.census
         return {
             "encoder_gflop": sum(work.encoder_gflop(each.positions) for each in said) / len(said),
             "token_mib": sum(work.token_mib(each.positions) for each in said) / len(said),
             # The last one ends the text, unless that is cut off.
             "passes": sum(each.tokens + self.scored for each in said) / len(said),
-            "products": roofline.product_types(self.report.kernels, self.report.census["dtypes"]),
+            "products": roofline.product_types(kernels, census["dtypes"], census.get("float32", "highest")),
         }
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lxbench import baselines, disturbance, gpu, score, throughput
+from lxbench import baselines, disturbance, gpu, processes, score, throughput
 from lxbench.budget import Budget
 from lxbench.build import BuildReport
 from lxbench.corpus import SHIPPED, Clip, Corpus
@@ -24,6 +24,7 @@ from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.worker import CrashError, Worker
 
+_SPAWNED = "a process that was forked did not reach the GPU: every worker was spawned, and imported its libraries anew"
 _GPU_ASKED_S = 1.0  # after a row has begun: by then its clocks are what they will be
 
 
@@ -230,9 +231,9 @@ class Run:
             return
         try:
             self.watcher.stage(row.id, f"transcribing {size} clips at once")
-            # Of another shape: memory is taken, graphs are compiled; a GPU plans attention by the length of texts.
-            longest = max(groups, key=lambda group: max(len(clip.text) for clip in group))
-            worker.transcribe_batch(longest if self.settings.device == "cuda" else groups[0])
+            # Of another shape: memory is taken, graphs are compiled; on a GPU libraries plan anew for each length.
+            for group in groups if self.settings.device == "cuda" else groups[:1]:
+                worker.transcribe_batch(group)
             said = {
                 clip.id: each
                 for group in groups
@@ -335,12 +336,15 @@ class Run:
             language=self.settings.language,
             calibration_language="ru" if self.settings.calibration in SHIPPED else self.settings.language,
             warm_up=self._clip_to_warm_up().path,
+            seconds=tuple(clip.seconds for clip in self.corpus.clips),
             calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
             earlier=self._reports.get(variant.name),
         )
         worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
         self._every_worker.append(worker)
+        if processes.spawned_instead(self.settings.device) and _SPAWNED not in self.notes:
+            self.notes.append(_SPAWNED)
         return worker
 
     def _clip_to_warm_up(self) -> Clip:

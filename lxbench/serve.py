@@ -44,6 +44,7 @@ class Job:
     log: Path
     earlier: BuildReport | None = None  # of a process of the same variant
     calibration_language: str = "ru"  # spoken in the calibration clips
+    seconds: tuple[float, ...] = ()  # of each clip that may come
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Usage:
 
     Attributes:
         peak_mib: peak memory: resident set on CPU, allocated on CUDA.
-        compilations: graphs that torch compiled meanwhile; any spoils the timing.
+        compilations: graphs that were compiled or recorded meanwhile; any spoils the timing.
         warnings: what libraries warned of since the worker began, known noise left out.
     """
 
@@ -104,7 +105,7 @@ def _answer_requests(connection: Connection, job: Job) -> None:
         gc.collect()
         torch.cuda.empty_cache()
     stage("compiling, warming up" if report.census["compiled"] else "warming up")
-    warm_up(loaded, report, read_audio(job.warm_up), job.language)
+    warm_up(loaded, report, read_audio(job.warm_up), job.language, job.seconds)
     report.origins = _origins()
     _reset_peak(job.device)
     compiled, recorded = _compiled_graphs(), recorded_inputs()
@@ -149,8 +150,9 @@ def _redirect(log: Path) -> None:
 
 
 def _compiled_graphs() -> int:
-    """How many graphs torch.compile has made in this process; a new shape or a broken guard adds one."""
-    return counted("stats", "unique_graphs")
+    """How many graphs were compiled or recorded in this process; a new shape or a broken guard adds one."""
+    graphed = sys.modules.get("lxbench.graphed")
+    return counted("stats", "unique_graphs") + (graphed.recorded() if graphed else 0)
 
 
 def _graph_warnings(recorded: int) -> list[str]:

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch.nn.functional import conv1d
 
-from lxbench import audio, gpu, graphed, models, processes
+from lxbench import audio, corpus, gpu, graphed, models, processes
 from lxbench.build import exact_float32
 from lxbench.serve import Job
 from lxbench.steps.precision import allow_tf32
 from lxbench.transcribe import transcribe
 from lxbench.worker import Worker
-from tests.suite import ROOT, Bench
+from tests.suite import CORPORA, ROOT, Bench
 
 pytestmark = [
     pytest.mark.cuda,
@@ -126,16 +126,40 @@ def test_tf32_is_less_exact_and_only_where_it_is_asked_for() -> None:
     assert convolution < 2 * exact[1]  # cuDNN may choose another of its kernels.
 
 
-def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path) -> None:
-    worker = Worker(
-        Job("fp16", None, models.resolve("shape:tiny").folder, "cuda", 2, "ru", CLIP, (), tmp_path / "log"), 600, 120
-    )
+@pytest.mark.parametrize(("row", "promised"), [("fp16", "addmm float16"), ("graphs-fp16", "cudaGraphLaunch")])
+def test_a_worker_is_profiled_when_all_is_timed(tmp_path: Path, row: str, promised: str) -> None:
+    folder = models.resolve("shape:tiny").folder
+    worker = Worker(Job(row, None, folder, "cuda", 2, "ru", CLIP, (), tmp_path / "log"), 600, 120)
     try:
         assert worker.ready(lambda _: None).kernels == {}
         seen = worker.kernels()
     finally:
         worker.stop()
-    assert any(fnmatchcase(kernel, "addmm float16") for kernel in seen), seen
+    assert any(fnmatchcase(kernel, promised) for kernel in seen), seen
+    # What the CPU does is seen without CUPTI; what the GPU does is not.
+    assert any(part in kernel for kernel in seen for part in ("gemm", "gemv", "nvjet", "cutlass")), seen
+
+
+def test_a_length_that_is_heard_first_takes_as_long_as_the_next_time(tmp_path: Path) -> None:
+    """Transforms and convolutions were planned for it before, while the row was warmed up."""
+    clips = corpus.load("ivr-ru", CORPORA, 8).clips
+    lengths = tuple(clip.seconds for clip in clips)
+    folder = models.resolve("shape:base").folder
+    job = Job("merge-padding", None, folder, "cuda", 2, "ru", CLIP, (), tmp_path / "log", seconds=lengths)
+    worker = Worker(job, 600, 120)
+    passes: list[float] = []
+    try:
+        worker.ready(lambda _: None)
+        for _ in range(2):
+            heard = 0.0
+            for clip in clips:
+                worker.prepare(clip)
+                parts = worker.transcribe().parts
+                heard += parts["features"] + parts["encoder"]
+            passes.append(heard)
+    finally:
+        worker.stop()
+    assert passes[0] < 1.3 * passes[1]
 
 
 def test_all_is_recorded_on_one_stream() -> None:

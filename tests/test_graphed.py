@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +18,10 @@ from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
 from lxbench import graphed
+from lxbench.errors import StepError
 from lxbench.graphed import Int8Linear
 from lxbench.plain import Decoder
-from lxbench.steps.plain import graph_decoding, graph_encoder, plain_decoding
+from lxbench.steps.plain import graph_decoding, graph_encoder, merge_padding, plain_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.sparse import sparse_2_4
 from tests.suite import ROOT, require
@@ -74,6 +76,31 @@ def test_it_says_what_the_plain_loop_says(small: Any, fused: bool, batch: int) -
     model = graph_encoder(graph_decoding(fused)(model))
     assert [said(model, clip) for clip in clips] == expected
     assert [said(model, clip) for clip in clips] == expected, "what was said before is left in the cache"
+
+
+def test_what_is_recorded_for_a_new_shape_is_counted(small: Any) -> None:
+    """While clips are timed it is no time of theirs."""
+    model = graph_encoder(graph_decoding()(plain_decoding(small)))
+    counts = [graphed.recorded()]
+    for batch in (1, 1, 2, 1):
+        said(model, inputs(batch, 0))
+        counts.append(graphed.recorded())
+    first, *rest = [after - before for before, after in pairwise(counts)]
+    assert first > 1
+    assert rest == [0, first, 0]
+
+
+def test_graphs_are_of_one_shape_and_refused_where_every_length_has_its_own(small: Any) -> None:
+    merged = merge_padding(4)(plain_decoding(small))
+    for step in (graph_encoder, graph_decoding()):
+        with pytest.raises(StepError, match="behind merge_padding: a CUDA graph is of one shape"):
+            step(merged)
+
+
+@pytest.mark.parametrize("step", [graph_encoder, graph_decoding(), graph_decoding(fused=True)])
+def test_nor_is_padding_merged_behind_them(small: Any, step: Any) -> None:
+    with pytest.raises(StepError, match=r"merge_padding\(4\) behind graphs: a CUDA graph is of one shape"):
+        merge_padding(4)(step(plain_decoding(small)))
 
 
 def test_a_text_that_never_ends_is_cut_off_where_the_plain_loop_cuts_it(small: Any) -> None:

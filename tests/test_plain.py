@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
 from lxbench import calibration, embedded, models
 from lxbench.audio import read_audio
+from lxbench.build import hear_lengths
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import decode, encode, extract
@@ -91,6 +94,24 @@ def test_a_batch_says_what_its_clips_say_alone(fresh: Loaded, steps: tuple[Step,
     assert [each.tokens for each in both] == [each.tokens for each in alone]
     assert alone[0].tokens != alone[1].tokens
     assert both[0].seconds == both[1].seconds == pytest.approx(sum(both[0].parts.values()))
+
+
+def test_silence_of_each_length_is_heard_where_what_is_heard_depends_on_it(fresh: Loaded) -> None:
+    heard: list[int] = []
+    family = SimpleNamespace(
+        TOGETHER=True, extract=lambda _, audio: audio[0], encode=lambda _, audio: heard.append(len(audio))
+    )
+    loaded = replace(fresh, family=cast(Any, family))
+    hear_lengths(loaded, [1.0, 2.0])
+    assert heard == []  # 30 s, whatever the clip
+    family.TOGETHER = False
+    hear_lengths(loaded, [1.0, 2.0, 1.0])
+    assert heard == [16000, 32000]  # as long as it is, as a Moonshine hears it
+    family.TOGETHER, heard[:] = True, []
+    merge_padding(64, multiple=100)(plain_decoding(fresh.model))
+    hear_lengths(loaded, [1.5, 1.6, 3.5, 1.61])
+    assert len(heard) == 2
+    assert [fresh.model.model.encoder.heard(math.ceil(samples / 160)) for samples in heard] == [400, 600]
 
 
 def test_an_encoder_that_merges_nothing_is_the_encoder(loaded: Loaded, fresh: Loaded) -> None:

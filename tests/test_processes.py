@@ -42,11 +42,18 @@ def code(script: str, **environ: str) -> int:
     return subprocess.run(command, env=environ, cwd=ROOT, timeout=240, check=False).returncode
 
 
-def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it() -> None:
-    """To look begins CUDA, which does not survive a fork."""
+def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it(tmp_path: Path) -> None:
+    """To look begins CUDA, which does not survive a fork; transformers does where flash-attn is installed."""
+    (tmp_path / "flash_attn").mkdir()
+    (tmp_path / "flash_attn" / "__init__.py").touch()
+    metadata = tmp_path / "flash_attn-2.8.3.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: flash-attn\nVersion: 2.8.3\n")
+    (metadata / "top_level.txt").write_text("flash_attn\n")
     whisper = "'transformers.models.whisper.modeling_whisper' in sys.modules"
     imported = f"from lxbench import preload; sys.exit(not ({whisper} and 'torchao' not in sys.modules))"
-    assert code(imported, LXBENCH_DEVICE="cuda") == 0
+    path = os.pathsep.join(map(str, filter(None, [ROOT, tmp_path, os.environ.get("PYTHONPATH")])))
+    assert code(imported, LXBENCH_DEVICE="cuda", PYTHONPATH=path) == 0
     assert code("import torchao.quantization") == _LOOKED, "then it need not be kept out any more"
 
 
@@ -91,6 +98,7 @@ def test_workers_of_a_gpu_are_forked_where_that_reaches_it(
     for _ in range(2):
         processes.start(asked)
     assert begun == [(how, serve)] * 2
+    assert processes.spawned_instead("cuda") is not reached
     if variants is not None:
         assert done == [], "a server for nobody"
     elif not reached:

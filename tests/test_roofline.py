@@ -87,10 +87,17 @@ def test_what_was_exported_is_remembered_and_what_is_elsewhere_unknown(small: to
         ({"torchao::dequantize_affine float32 int8": 90, "addmm float32": 90}, ["float32"]),
         ({"Torch-Compiled Region": 9}, ["float32"]),
         ({"mm float32": 1, "cudaGraphLaunch": 34}, ["float16"]),
+        ({"_scaled_mm float32": 90, "addmm bfloat16": 1}, ["float8"]),
     ],
 )
 def test_the_types_of_the_products_are_what_was_seen(kernels: dict[str, int], wanted: list[str]) -> None:
     assert roofline.product_types(kernels, {"float16": 60, "int8": 70, "float32": 2, "int64": 99}) == wanted
+
+
+@pytest.mark.parametrize("kernels", [{"addmm float32": 90, "nvjet_sm90_tst_128x64": 90}, {"addmm float32": 90}])
+def test_products_of_float32_are_of_tf32_where_torch_may_round_them(kernels: dict[str, int]) -> None:
+    assert roofline.product_types(kernels, {"float32": 2}, "high") == ["tf32"]
+    assert roofline.product_types({"addmm float16": 9, **kernels}, {"float32": 2}, "high") == ["tf32", "float16"]
 
 
 def test_a_row_is_held_against_the_limits() -> None:

@@ -74,3 +74,25 @@ def test_a_row_that_dies_in_batches_has_not_crashed_one_by_one(
     run.look_at_kernels(row)  # on a GPU that is done last
     assert row.crash == ""
     assert row.report.kernels == {"addmm bfloat16": 2}
+
+
+@pytest.mark.parametrize(("device", "before"), [("cpu", ["ab"]), ("cuda", ["ab", "cd"])])
+def test_a_gpu_hears_every_batch_once_before_it_is_timed(
+    tmp_path: Path, clips: Corpus, device: str, before: list[str]
+) -> None:
+    """Its libraries plan anew for every length; what else is of another shape is so from the first batch on."""
+    heard: list[str] = []
+    names = {clip.id: name for clip, name in zip(clips.clips, "abcd", strict=True)}
+
+    class Hearing:
+        def transcribe_batch(self, batch: tuple[Clip, ...]) -> list[Transcript]:
+            heard.append("".join(names[clip.id] for clip in batch))
+            return [Transcript(clip.text, 3, 0.1) for clip in batch]
+
+    run = make_run(tmp_path, clips)
+    run.settings = replace(run.settings, batch=2, device=device)
+    row = make_row(run)
+    run._workers[row.id] = cast(Any, Hearing())
+    run.transcribe_in_batches(row)
+    assert heard == [*before, "ab", "cd"]
+    assert row.throughput is not None

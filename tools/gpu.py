@@ -78,7 +78,7 @@ def line(said: Transcript, report: build.BuildReport, limits: dict[str, float], 
     passes = max(said.tokens, 1)
     work: dict[str, Any] = {
         "passes": passes,
-        "products": roofline.product_types(report.kernels, report.census["dtypes"]),
+        "products": roofline.product_types(report.kernels, report.census["dtypes"], report.census["float32"]),
     }
     if report.work is not None and said.positions:
         work |= {"token_mib": report.work.token_mib(said.positions)}

@@ -31,6 +31,7 @@ def graph_decoding(fused: bool = False) -> Step:
         from lxbench import graphed
         from lxbench.plain import Decoder
 
+        _require_one_shape(model, step.__name__)
         if type(model.model.decoder) is not Decoder:
             raise StepError(
                 f"{step.__name__} before plain_decoding: generate's own loop prepares every token on the CPU",
@@ -49,9 +50,24 @@ def graph_encoder(model: Any) -> Any:
     """Record the encoder's pass as a CUDA graph: it always sees 30 s of features."""
     from lxbench import graphed
 
+    _require_one_shape(model, "graph_encoder")
     encoder = model.model.encoder
     encoder.forward = graphed.recorded_encoder(encoder.forward)
     return model
+
+
+def _require_one_shape(model: Any, step: str) -> None:
+    """Refuse to record a model that hears clips of each length in another shape: every one would be a graph.
+
+    Raises:
+        StepError: its padding is merged.
+    """
+    if hasattr(model.model.encoder, "heard"):
+        raise StepError(
+            f"{step} behind merge_padding: a CUDA graph is of one shape, and every length of a clip has its own",
+            expected="one of the two",
+            command="see fast and fast-fp16 in lxbench/variants.py",
+        )
 
 
 def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: int = 1) -> Step:
@@ -77,6 +93,12 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: i
     def step(model: Any) -> Any:
         from lxbench.plain import Decoder, Encoder
 
+        if "forward" in vars(model.model.encoder) or hasattr(model.model.decoder, "fused"):
+            raise StepError(
+                f"{step.__name__} behind graphs: a CUDA graph is of one shape, and every length of a clip has its own",
+                expected="one of the two",
+                command="see fast and fast-fp16 in lxbench/variants.py",
+            )
         if not isinstance(model.model.decoder, Decoder):
             raise StepError(
                 f"{step.__name__} before plain_decoding: only its decoder knows how much a merged position weighs",
