@@ -170,7 +170,9 @@ def report(found: Sequence[Mapping[str, Any]], written: Sequence[str]) -> list[A
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, measure, store, propose; return the exit code: 1 where baselines were written, 2 interrupted, 4 usage."""
-    parser = argparse.ArgumentParser(typed("nox -s calibrate --"), description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        typed("nox -s calibrate --"), description=__doc__, epilog="other options are pytest's", allow_abbrev=False
+    )
     parser.add_argument("--runs", type=int, default=10, help="how many runs, at least 3 (default: 10)")
     parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
     try:

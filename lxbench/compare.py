@@ -1,7 +1,9 @@
 """Compare two saved runs without running anything: ``nox -s compare -- A B``, B held against A.
 
 A stands for the baseline: the same verdicts, from the same functions, with the same exit codes. Either may be a
-``results.json``, the folder that it is in, or a file that pytest-benchmark saved.
+``results.json``, the folder that it is in, or a file that pytest-benchmark saved. With ``--across-models`` the two may
+be of two models, as of a checkpoint and the one before it: the words of each row are held against those of the same row
+of the other model, its ratio to fp32 too, each to its own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,8 +84,13 @@ def _without_taken_over(run: Mapping[str, Any], other: Mapping[str, Any]) -> dic
     return {**run, "rows": [row for row in run["rows"] if not row.get("measured_as") or row["id"] in there]}
 
 
-def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+def judge(then: Mapping[str, Any], now: Mapping[str, Any], across_models: bool = False) -> dict[str, Any]:
     """Return ``now`` with the verdicts that it has when ``then`` is what was accepted.
+
+    Args:
+        then: the run that counts as accepted.
+        now: the run that is judged.
+        across_models: whether they may be of two models.
 
     Raises:
         UsageError: they have no row in common.
@@ -98,6 +106,8 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
             command=_COMMAND,
         )
     comparisons = sum(not row["reference"] for row in shared)
+    if across_models:
+        then = {**then, "model": now["model"]}
     rows = []
     for row in now["rows"]:
         earlier = before.get(row["id"])
@@ -259,19 +269,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(typed("nox -s compare --"), description=__doc__)
     parser.add_argument("then", type=Path, help="the run that counts as accepted")
     parser.add_argument("now", type=Path, help="the run that is judged")
+    parser.add_argument("--across-models", action="store_true", help="they may be of two models, as of two checkpoints")
     try:
         chosen = parser.parse_args(arguments)
     except SystemExit as ended:
         return 4 if ended.code else 0
     try:
         then, now = load(chosen.then), load(chosen.now)
-        judged = judge(then, now)
+        judged = judge(then, now, chosen.across_models)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4
     width = terminal.columns()
     parts: list[Any] = [terminal.final_table(judged, width), *terminal.explanations(judged, width), ""]
     parts += [Text(line) for line in seconds_lines(then, now)]
+    if then["model"]["fingerprint"] != now["model"]["fingerprint"]:
+        again = shlex.join(["--across-models", str(chosen.then), str(chosen.now)])
+        after, before = (f"{run['model']['name']} ({run['model']['fingerprint'][:8]})" for run in (now, then))
+        meant = f"next: {typed(f'nox -s compare -- {again}')}  # if the two models are meant to be compared"
+        parts.append(Text(f"two models: {after}, held against {before}" if chosen.across_models else meant))
     terminal.show(parts)
     return int(bool(table.red(judged) or judged["orphans"]))
 

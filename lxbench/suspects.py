@@ -1,4 +1,4 @@
-"""Rows that look slower than is tolerated, which is not sure, and the command that tells."""
+"""Rows that look slower than is tolerated, surely so or not, and the command that tells code from machine."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ _MOST = 6  # rows in one command, which takes about two minutes for each
 
 
 def find(run: Run) -> dict[str, Any]:
-    """Find the rows of a run that may have become slower.
+    """Find the rows of a run that have become slower, or may have.
 
     Fewer clips than one block of pairs are a quick look, which suspects nothing.
 
     Returns:
-        ``rows``: their ids, what looks slowest first. ``command``: runs the first of them whose records are of the same
-        commit with its code and with that of now, in turn; empty where git knows no commit of any record.
+        ``rows``: ids of those that are undecided, what looks slowest first. ``command``: runs the first of them whose
+        records are of the same commit with its code and with that of now, in turn, red ones before all others; empty
+        where git knows no commit of any record.
     """
     looked_at = [row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts]
-    undecided = [row for row in looked_at if row.verdicts["speed"].word is Word.INCONCLUSIVE]
-    changes = [(changed, row) for row in undecided if (changed := gate.changed_speed(run, row))]
+    asked = [row for row in looked_at if row.verdicts["speed"].word in (Word.REGRESSED, Word.INCONCLUSIVE)]
+    changes = [(changed, row) for row in asked if (changed := gate.changed_speed(run, row))]
     slower = [(changed, row) for changed, row in changes if looks_slower(changed, row.variant.tolerance.speed)]
-    rows = [row for _, row in sorted(slower, key=lambda pair: pair[0].plain.value)]
-    known = {row.id: commit for row in rows if (commit := gate.recorded_in(run, row))}
-    found = {"rows": [row.id for row in rows], "command": ""}
+    slower.sort(key=lambda pair: (pair[1].verdicts["speed"].word is not Word.REGRESSED, pair[0].plain.value))
+    known = {row.id: commit for _, row in slower if (commit := gate.recorded_in(run, row))}
+    undecided = [row.id for _, row in slower if row.verdicts["speed"].word is Word.INCONCLUSIVE]
+    found = {"rows": undecided, "command": ""}
     if known:
         commit = next(iter(known.values()))
         together = [id for id, of in known.items() if of == commit][:_MOST]

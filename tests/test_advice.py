@@ -46,6 +46,21 @@ def test_what_may_be_slower_is_what_is_looked_into_where_nothing_is_urgent() -> 
     assert advice.next_command(results(unsure, red, suspected=suspected), SETTINGS, []).startswith("less ")
 
 
+def test_so_is_what_is_slower_and_says_the_same_before_it_is_accepted() -> None:
+    suspected = {"rows": [], "command": "nox -s ab -- c0ffee -k '[q-cpu]'"}
+    slow, worse = row("q", "REGRESSED"), row("x", "REGRESSED")
+    slow["verdicts"] = {"speed": {"word": "REGRESSED", "text": ""}, "accuracy": {"word": "PASS", "text": ""}}
+    worse["verdicts"] = {"speed": {"word": "PASS", "text": ""}, "accuracy": {"word": "REGRESSED", "text": ""}}
+    said = advice.next_command(results(slow, suspected=suspected), SETTINGS, [])
+    assert said == "nox -s ab -- c0ffee -k '[q-cpu]'  # slower code, or a slower machine?"
+    accepted = advice.next_command(results(slow, worse, suspected=suspected), SETTINGS, [])
+    assert accepted.startswith("nox -s baselines -- --lx-update changed -k '[q-cpu] or [x-cpu]'")
+    nobody_knows = {"rows": [], "command": ""}
+    assert advice.next_command(results(slow, suspected=nobody_knows), SETTINGS, []).endswith(
+        "# if this is what you want"
+    )
+
+
 def test_the_log_of_a_row_is_shown_wherever_it_is() -> None:
     settings = replace(SETTINGS, results=Path("my results"))
     command = advice.next_command(results(row("x", "CRASHED")), settings, [])

