@@ -108,7 +108,7 @@ def engines(session: nox.Session) -> None:
 @nox.session
 def study(session: nox.Session) -> None:
     """Run the rows of the study on the CPU and write its five tables, its figures beside ours."""
-    bench(session, "--lx-study")
+    bench(session, "--lx-device", "cpu", "--lx-study")
 
 
 @nox.session

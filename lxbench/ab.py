@@ -196,7 +196,7 @@ def _check_order(arguments: Sequence[str], commit: str) -> None:
 
 
 def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -> int:
-    place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-ab").resolve()
+    place = settings.new_run_folder(folder, f"{datetime.now():{results.STARTED}}-ab").resolve()
     heed_sigterm()
     then: list[Run] = []
     now: list[Run] = []

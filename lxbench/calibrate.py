@@ -23,7 +23,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lxbench import baselines, files, settings
+from lxbench import baselines, files, results, settings
 from lxbench.baselines import Spread
 from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _calibrate(count: int, folder: Path, arguments: Sequence[str]) -> int:
-    place = settings.new_run_folder(folder, f"{datetime.now():%Y-%m-%dT%H-%M-%S}-calibration")
+    place = settings.new_run_folder(folder, f"{datetime.now():{results.STARTED}}-calibration")
     heed_sigterm()
     began, runs = time.monotonic(), []
     for number in range(1, count + 1):

@@ -15,7 +15,7 @@ _PYTEST = "pytest --pyargs lxbench.bench"
 _TYPED = {
     "bench-cpu": f"{_PYTEST} --lx-device cpu",
     "bench-gpu": f"{_PYTEST} --lx-device cuda",
-    "study": f"{_PYTEST} --lx-study",
+    "study": f"{_PYTEST} --lx-device cpu --lx-study",
     "baselines": f"{_PYTEST} --lx-device cpu --lx-update new,changed",
     "ab": "python -m lxbench.ab --lx-device=cpu",
     "calibrate": "python -m lxbench.calibrate --lx-device cpu",

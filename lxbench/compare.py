@@ -150,8 +150,10 @@ def _judge_row(
     tolerance = Tolerance(**{name: math.inf if value is None else value for name, value in row["tolerance"].items()})
     if row.get("scored", True):  # What random weights say is noise.
         said["accuracy"] = verdict.judge_accuracy(measured.clips, kept.clips, tolerance)
-    if row["reference"] and row["seconds"]:
-        said["speed"] = Verdict(Word.PASS, f"{row['seconds']:.3f} s/audio; the reference that others are held against")
+    if row["reference"]:
+        if row["seconds"]:
+            text = f"{row['seconds']:.3f} s/audio; the reference that others are held against"
+            said["speed"] = Verdict(Word.PASS, text)
     elif row["seconds"] and earlier["seconds"]:
         said["speed"] = _judge_speed(kept, measured, tolerance, comparisons)
     elif row["seconds"] or earlier["seconds"]:

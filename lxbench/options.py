@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import corpus, models, score, settings
+from lxbench import score, settings
+
+_USUAL = settings.Settings("auto")  # What is not asked for.
 
 
 def declare(parser: pytest.Parser) -> None:
@@ -16,41 +18,51 @@ def declare(parser: pytest.Parser) -> None:
     add("--lx-device", default="auto", metavar="{auto,cpu,cuda}", help="where variants run (default: auto)")
     add(
         "--lx-model",
-        default=models.EMBEDDED,
+        default=_USUAL.model,
         metavar="SPEC",
         help="'embedded' (whisper-base), a folder with config.json, a hub id, or shape:large-v3 and other sizes with "
         "random weights (default: embedded)",
     )
     add(
         "--lx-corpus",
-        default=corpus.EMBEDDED,
+        default=_USUAL.corpus,
         metavar="SPEC",
         help="'ivr-ru', a folder with metadata.jsonl or metadata.csv, a manifest, parquet files, a saved data set, or "
         "a hub id with :split or :config:split (default: ivr-ru)",
     )
     add(
         "--lx-calibration",
-        default=corpus.CALIBRATION,
+        default=_USUAL.calibration,
         metavar="SPEC",
         help="recordings that steps may observe, none of the corpus's; texts unused (default: ivr-ru-calibration)",
     )
-    add("--lx-language", default="ru", metavar="CODE", help="language spoken in the corpus (default: ru)")
-    add("--lx-clips", default="0", metavar="N", help="the first N clips of the corpus's fixed order (default: 0, all)")
+    add("--lx-language", default=_USUAL.language, metavar="CODE", help="language spoken in the corpus (default: ru)")
+    add(
+        "--lx-clips",
+        default=str(_USUAL.clips),
+        metavar="N",
+        help="the first N clips of the corpus's fixed order (default: 0, all)",
+    )
     add("--lx-batch", default="", metavar="N", help="measure throughput too, N clips at once (default: not)")
-    add("--lx-baselines", default="baselines", metavar="DIR", help="stored baselines (default: baselines)")
+    add("--lx-baselines", default=str(_USUAL.baselines), metavar="DIR", help="stored baselines (default: baselines)")
     add(
         "--lx-update",
         default="",
         metavar="{new,changed,prune}",
         help="write missing baselines, rewrite those that moved, delete orphans; several with commas",
     )
-    add("--lx-results", default="results", metavar="DIR", help="where a run leaves its folder (default: results)")
+    add(
+        "--lx-results",
+        default=str(_USUAL.results),
+        metavar="DIR",
+        help="where a run leaves its folder (default: results)",
+    )
     add("--lx-variants", default="", metavar="FILE", help="a Python file or module with further rows: VARIANTS = (...)")
     add("--lx-revision", default="", metavar="REF", help="branch, tag or commit of a model on the hub (default: main)")
     add("--lx-columns", default="", metavar="audio=A,text=T,id=I", help="names that the corpus has for these columns")
     add(
         "--lx-normalizer",
-        default=score.AUTO,
+        default=_USUAL.normalizer,
         metavar=f"{{{','.join((score.AUTO, *score.NORMALIZERS))}}}",
         help="what texts go through before they are compared (default: auto, that of the language)",
     )

@@ -144,7 +144,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        _check_timed(benches)
+        _check_timed(config, benches)
         others.check_saving(config)
         folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
@@ -192,22 +192,27 @@ def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Cor
     return clips, observed
 
 
-def _check_timed(benches: list[pytest.Item]) -> None:
-    """Refuse to judge a speed once more that this run has not timed: ``--lf`` would choose that alone, and be green.
+def _check_timed(config: pytest.Config, benches: list[pytest.Item]) -> None:
+    """Refuse to judge again what this run has not timed: it would be skipped, forgotten, and the run green.
 
     Raises:
-        UsageError: a row's ``test_speed`` is to run without its ``test_latency``.
+        UsageError: ``--lf`` or ``--sw`` has chosen a row's ``test_speed`` or ``test_seconds`` without its
+            ``test_latency``.
     """
-    timed, judged = (
-        {_row_of(item): None for item in benches if getattr(item, "originalname", "") == name}
-        for name in ("test_latency", "test_speed")
-    )
-    if lacking := [id for id in judged if id not in timed]:
-        keyword = shlex.quote(" or ".join(f"[{id}]" for id in _row_ids(benches)))
+    chosen = config.stash[SETTINGS]
+    if not chosen.timing or not any(getattr(config.option, name, False) for name in ("lf", "stepwise")):
+        return
+    ids: dict[str, list[str]] = {}
+    for item in benches:
+        ids.setdefault(getattr(item, "originalname", ""), []).append(_row_of(item))
+    timed = ids.get("test_latency", [])
+    if lacking := [id for name in ("test_seconds", "test_speed") for id in ids.get(name, []) if id not in timed]:
+        session = "bench-gpu" if chosen.device == "cuda" else "bench-cpu"
+        again = ["-k", " or ".join(f"[{id}]" for id in _row_ids(benches)), *settings.repeated(chosen, part=True)]
         raise UsageError(
-            f"test_speed without test_latency, which times what it judges: {', '.join(lacking)}",
-            expected="whole rows; --lf has only the tests that were red",
-            command=f"nox -s {'bench-gpu' if lacking[0].endswith('-cuda') else 'bench-cpu'} -- -k {keyword}",
+            f"only what was red would run, and not what times it: {', '.join(dict.fromkeys(lacking))}",
+            expected="whole rows, without --lf and --sw",
+            command=f"nox -s {session} -- {shlex.join(again)}",
         )
 
 

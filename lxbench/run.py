@@ -336,7 +336,7 @@ class Run:
             language=self.settings.language,
             calibration_language="ru" if self.settings.calibration in SHIPPED else self.settings.language,
             warm_up=self._clip_to_warm_up().path,
-            seconds=tuple(clip.seconds for clip in self.corpus.clips),
+            seconds=tuple(clip.seconds for clip in self.corpus.first(variant.clips).clips),
             calibration=tuple(clip.path for clip in self.calibration.clips),
             log=self.folder / "logs" / f"{row_id(variant, self.settings.device)}.log",
             earlier=self._reports.get(variant.name),

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lxbench import files
-from lxbench.corpus import CALIBRATION
+from lxbench.corpus import CALIBRATION, EMBEDDED
 from lxbench.errors import UsageError
 from lxbench.listing import KNOWN
+from lxbench.models import EMBEDDED as EMBEDDED_MODEL
 from lxbench.score import AUTO, NORMALIZERS
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -45,13 +46,13 @@ class Settings:
     """
 
     device: str
-    model: str
-    corpus: str
-    language: str
-    clips: int
-    baselines: Path
-    update: frozenset[str]
-    results: Path
+    model: str = EMBEDDED_MODEL
+    corpus: str = EMBEDDED
+    language: str = "ru"
+    clips: int = 0
+    baselines: Path = Path("baselines")
+    update: frozenset[str] = frozenset()
+    results: Path = Path("results")
     calibration: str = CALIBRATION
     variants: str | None = None
     profile: bool = False
@@ -78,7 +79,7 @@ def repeated(asked: Settings, part: bool = False) -> list[str]:
         asked: the options; those of one run alone are left out, and the device, which is in the name of a session.
         part: whether ``--lx-clips`` is among them: a stored baseline is not replaced by a smaller one.
     """
-    usual = Settings(asked.device, "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
+    usual = Settings(asked.device)
     names = [name for name in _REPEATED if part or name != "clips"]
     values = {name: getattr(asked, name) for name in names if getattr(asked, name) != getattr(usual, name)}
     return [

@@ -12,6 +12,7 @@ from lxbench.settings import repeated
 from lxbench.verdict import Word
 from lxbench.verdict_speed import looks_slower
 
+_ASKED = (Word.REGRESSED, Word.INCONCLUSIVE)
 _MOST = 6  # rows in one command, which takes about two minutes for each
 
 
@@ -21,18 +22,18 @@ def find(run: Run) -> dict[str, Any]:
     Fewer clips than one block of pairs are a quick look, which suspects nothing.
 
     Returns:
-        ``rows``: ids of those that are undecided, what looks slowest first. ``command``: runs the first of them whose
-        records are of the same commit with its code and with that of now, in turn, red ones before all others; empty
-        where git knows no commit of any record.
+        ``rows``: ids of those that are undecided, what looks slowest first. ``command``: runs those that are red, or
+        else these, as far as their records are of the same commit as the first one's, with its code and with that of
+        now, in turn; empty where git knows no commit of any of their records.
     """
     looked_at = [row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts]
-    asked = [row for row in looked_at if row.verdicts["speed"].word in (Word.REGRESSED, Word.INCONCLUSIVE)]
+    asked = [row for row in looked_at if row.verdicts["speed"].word in _ASKED]
     changes = [(changed, row) for row in asked if (changed := gate.changed_speed(run, row))]
     slower = [(changed, row) for changed, row in changes if looks_slower(changed, row.variant.tolerance.speed)]
-    slower.sort(key=lambda pair: (pair[1].verdicts["speed"].word is not Word.REGRESSED, pair[0].plain.value))
-    known = {row.id: commit for _, row in slower if (commit := gate.recorded_in(run, row))}
-    undecided = [row.id for _, row in slower if row.verdicts["speed"].word is Word.INCONCLUSIVE]
-    found = {"rows": undecided, "command": ""}
+    rows = [row for _, row in sorted(slower, key=lambda pair: pair[0].plain.value)]
+    red, undecided = ([row for row in rows if row.verdicts["speed"].word is word] for word in _ASKED)
+    known = {row.id: commit for row in red or undecided if (commit := gate.recorded_in(run, row))}
+    found = {"rows": [row.id for row in undecided], "command": ""}
     if known:
         commit = next(iter(known.values()))
         together = [id for id, of in known.items() if of == commit][:_MOST]

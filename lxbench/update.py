@@ -144,8 +144,8 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
                 expected="a folder this user may create and write",
                 command=f"{without}  # judges, and writes nothing there",
             ) from None
-    if not run.settings.clips:  # What is gone from a corpus is gone: to record what is left is what STALE proposes.
-        return
+    if not (run.settings.clips or run.settings.skip_bad):
+        return  # What is gone from a corpus is gone: to record what is left is what STALE proposes.
     for variant in sorted(variants, key=lambda variant: variant.name):
         name, clips = variant.name, len(run.corpus.first(variant.clips).clips)
         try:

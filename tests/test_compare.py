@@ -143,6 +143,9 @@ def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(apart
 def test_what_only_the_later_run_has_timed_is_undecided_and_what_the_earlier_lost_is_named() -> None:
     judged = compare.judge(run(row("fp32", 1.0), UNTIMED), BEFORE)["rows"]
     assert judged[1]["verdicts"]["speed"] == {"word": "INCONCLUSIVE", "text": "the earlier run did not time this row"}
+    assert (judged[0]["verdict"], list(judged[0]["verdicts"])) == ("PASS", ["accuracy", "speed"])
+    untimed = {**row("fp32", 1.0), "seconds": None}
+    assert compare.judge(BEFORE, run(untimed, UNTIMED))["rows"][0]["verdict"] == "PASS"
     lost = {**row("bf16", 0.5), "crash": "killed by SIGKILL", "clips": []}
     judged = compare.judge(run(row("fp32", 1.0), lost), BEFORE)["rows"]
     text = "the earlier run says nothing of it: killed by SIGKILL"

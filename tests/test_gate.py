@@ -8,13 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from lxbench import gate, plugin
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
+from lxbench.errors import UsageError
 from lxbench.history import Saved
 from lxbench.profile import Operator, Profile
 from lxbench.serve import Usage
+from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from tests.made import FP32, make_row, make_run
@@ -101,6 +105,28 @@ def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
     assert gate.judge_profile(row).text == "the profile of the decoder is empty"
     row.profiles["decoder"] = Profile(top, (Operator("fmha", 0.5, 1.0, 1),), tmp_path)
     assert gate.judge_profile(row) == Verdict(Word.PASS, "encoder: aten::addmm 44%; decoder: fmha 50%")
+
+
+@pytest.mark.parametrize("option", ["lf", "stepwise"])
+def test_what_only_judges_again_is_not_run_alone(option: str) -> None:
+    def item(name: str, row: str) -> Any:
+        return SimpleNamespace(originalname=name, callspec=SimpleNamespace(params={"row": row}))
+
+    settings = Settings("cpu", clips=8, model="my model")
+    config: Any = SimpleNamespace(stash={plugin.SETTINGS: settings}, option=SimpleNamespace(**{option: True}))
+    whole = [item("test_latency", "a-cpu"), item("test_speed", "a-cpu")]
+    plugin._check_timed(config, whole)
+    for name in ("test_speed", "test_seconds"):
+        part = [*whole, item(name, "b-cpu"), item("test_accuracy", "c-cpu")]
+        with pytest.raises(UsageError, match="only what was red would run, and not what times it: b-cpu") as raised:
+            plugin._check_timed(config, part)
+        asked = "-k '[a-cpu] or [b-cpu] or [c-cpu]' --lx-model 'my model' --lx-clips 8"
+        assert raised.value.command == f"nox -s bench-cpu -- {asked}"
+        config.option = SimpleNamespace()
+        plugin._check_timed(config, part)  # It was asked for by name, and is skipped.
+        config.option = SimpleNamespace(**{option: True})
+    config.stash[plugin.SETTINGS] = replace(settings, timing=False)
+    plugin._check_timed(config, [item("test_speed", "b-cpu")])
 
 
 def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(stored: Path, clips: Corpus) -> None:

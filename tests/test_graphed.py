@@ -97,9 +97,16 @@ def test_graphs_are_of_one_shape_and_refused_where_every_length_has_its_own(smal
             step(merged)
 
 
-@pytest.mark.parametrize("step", [graph_encoder, graph_decoding(), graph_decoding(fused=True)])
-def test_nor_is_padding_merged_behind_them(small: Any, step: Any) -> None:
-    with pytest.raises(StepError, match=r"merge_padding\(4\) behind graphs: a CUDA graph is of one shape"):
+@pytest.mark.parametrize(
+    ("step", "why"),
+    [
+        (graph_encoder, "a step that wraps the encoder, as graphs and autocast do: it would be lost"),
+        (graph_decoding(), "graphs: a CUDA graph is of one shape"),
+        (graph_decoding(fused=True), "graphs: a CUDA graph is of one shape"),
+    ],
+)
+def test_nor_is_padding_merged_behind_them(small: Any, step: Any, why: str) -> None:
+    with pytest.raises(StepError, match=rf"merge_padding\(4\) behind {why}"):
         merge_padding(4)(step(plain_decoding(small)))
 
 

@@ -29,7 +29,6 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         (["--lx-update", "new", "--benchmark-disable"], "would store baselines without their speed"),
         (["--lx-update", "new", "--benchmark-skip"], "would store baselines without their speed"),
         (["--benchmark-only", "--lx-batch", "8"], "--benchmark-only leaves out what --lx-batch would measure"),
-        (["-k", "test_speed and bf16"], "test_speed without test_latency, which times what it judges: bf16-cpu, "),
         (["--lx-corpus", "/no/such/corpus"], "corpus /no/such/corpus is not there: no /no/such/corpus"),
         (["--lx-model", "/no/such/model"], "model /no/such/model: no /no/such/model/config.json"),
         (["--lx-language", "klingon"], "--lx-language 'klingon' is not a language of model embedded"),

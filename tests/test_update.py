@@ -146,6 +146,9 @@ def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> N
     update.check(run, [replace(BF16, clips=2)])
     run.settings = replace(run.settings, clips=0)
     update.check(run, [BF16])  # The corpus itself has lost two: that is STALE, and what it proposes must do.
+    run.settings = replace(run.settings, skip_bad=True)
+    with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
+        update.check(run, [BF16])
 
 
 def test_nor_is_one_of_format_1_by_what_it_is_recorded_anew_with(stored: Path, clips: Corpus) -> None:

@@ -54,9 +54,11 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
             return _baselines(settings, _ACCEPTS[word], moved[word])
     suspected = str(results["suspected"]["command"])
     if Word.REGRESSED in moved:
-        if suspected and not _worse(results):
+        # What is slower alone is not accepted before it is known whether the code is.
+        accepted = _worse(results) if suspected else moved[Word.REGRESSED]
+        if not accepted:
             return f"{suspected}  # slower code, or a slower machine?"
-        return _baselines(settings, _ACCEPTS[Word.REGRESSED], moved[Word.REGRESSED]) + "  # if this is what you want"
+        return _baselines(settings, _ACCEPTS[Word.REGRESSED], accepted) + "  # if this is what you want"
     if usable := [row["variant"] for row in results["rows"] if _is_red(row["verdicts"].get("usable"))]:
         declared_in = _declared_in(usable[0], settings)
         there = ", ".join(name for name in usable if _declared_in(name, settings) == declared_in)
@@ -66,10 +68,11 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
     return suspected
 
 
-def _worse(results: dict[str, Any]) -> bool:
-    """Whether a row says worse than its baseline."""
-    said = (row["verdicts"].get("accuracy", {}).get("word") for row in results["rows"])
-    return Word.REGRESSED in said
+def _worse(results: dict[str, Any]) -> list[str]:
+    """The rows that say worse than their baselines, each in its brackets."""
+    return [
+        f"[{row['id']}]" for row in results["rows"] if row["verdicts"].get("accuracy", {}).get("word") == Word.REGRESSED
+    ]
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:

@@ -93,7 +93,13 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: i
     def step(model: Any) -> Any:
         from lxbench.plain import Decoder, Encoder
 
-        if "forward" in vars(model.model.encoder) or hasattr(model.model.decoder, "fused"):
+        if "forward" in vars(model.model.encoder):
+            raise StepError(
+                f"{step.__name__} behind a step that wraps the encoder, as graphs and autocast do: it would be lost",
+                expected="merge_padding before them, and no graphs",
+                command="see fast and fast-fp16 in lxbench/variants.py",
+            )
+        if hasattr(model.model.decoder, "fused"):
             raise StepError(
                 f"{step.__name__} behind graphs: a CUDA graph is of one shape, and every length of a clip has its own",
                 expected="one of the two",

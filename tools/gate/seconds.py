@@ -14,8 +14,10 @@ import itertools
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
+from lxbench.pairing import PAIRED_CLIPS
 from lxbench.verdict import Tolerance, Word
 from lxbench.verdict_speed import judge_seconds
 from tools.gate.speed import ROWS, Recording, load
@@ -37,7 +39,8 @@ def red(calibrated: Sequence[Recording], today: Sequence[Recording], slower: flo
     for then, now in itertools.product([*calibrated, *today], today):
         if then.pairs == now.pairs:
             continue
-        fp32 = (_seconds(now, 0), _seconds(then if beside else now, 0))
+        # A row's seconds are judged when fp32 was heard beside its first block.
+        fp32 = (_seconds(now, 0, PAIRED_CLIPS), _seconds(then if beside else now, 0))
         seconds = {id: value * (1 + slower) for id, value in _seconds(now, 1).items()}
         found = judge_seconds(seconds, _seconds(then, 1), fp32, apart, Tolerance().speed, ROWS, "")
         assert found is not None
@@ -45,9 +48,9 @@ def red(calibrated: Sequence[Recording], today: Sequence[Recording], slower: flo
     return said.count(Word.REGRESSED), len(said)
 
 
-def _seconds(recording: Recording, side: int) -> Mapping[str, float]:
-    """Seconds of fp32 (0) or of the row (1), by clip id, as they were taken first."""
-    return {id: timed[0][side] for id, timed in recording.pairs.items()}
+def _seconds(recording: Recording, side: int, first: int | None = None) -> Mapping[str, float]:
+    """Seconds of fp32 (0) or of the row (1), by clip id, as they were taken first; of the first so many clips."""
+    return {id: timed[0][side] for id, timed in islice(recording.pairs.items(), first)}
 
 
 def table(calibrated: Path, today: Path) -> Iterator[str]:
