@@ -63,11 +63,15 @@ def _require_one_shape(model: Any, step: str) -> None:
         StepError: its padding is merged.
     """
     if hasattr(model.model.encoder, "heard"):
-        raise StepError(
-            f"{step} behind merge_padding: a CUDA graph is of one shape, and every length of a clip has its own",
-            expected="one of the two",
-            command="see fast and fast-fp16 in lxbench/variants.py",
-        )
+        raise _of_many_shapes(step, "merge_padding")
+
+
+def _of_many_shapes(step: str, before: str) -> StepError:
+    return StepError(
+        f"{step} behind {before}: a CUDA graph is of one shape, and every length of a clip has its own",
+        expected="one of the two",
+        command="see fast and fast-fp16 in lxbench/variants.py",
+    )
 
 
 def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: int = 1) -> Step:
@@ -100,11 +104,7 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: i
                 command="see fast and fast-fp16 in lxbench/variants.py",
             )
         if hasattr(model.model.decoder, "fused"):
-            raise StepError(
-                f"{step.__name__} behind graphs: a CUDA graph is of one shape, and every length of a clip has its own",
-                expected="one of the two",
-                command="see fast and fast-fp16 in lxbench/variants.py",
-            )
+            raise _of_many_shapes(step.__name__, "graphs")
         if not isinstance(model.model.decoder, Decoder):
             raise StepError(
                 f"{step.__name__} before plain_decoding: only its decoder knows how much a merged position weighs",
