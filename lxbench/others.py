@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from lxbench import files
 from lxbench.commands import CORPORA, SUITE
 from lxbench.errors import UsageError
+from lxbench.settings import Settings, repeated
 
 
 def check_alone(config: pytest.Config) -> None:
@@ -29,6 +31,33 @@ def check_alone(config: pytest.Config) -> None:
             "variants cannot be timed beside each other: pytest-xdist is on",
             expected="one process, -n 0",
             command="nox -s bench-cpu",
+        )
+
+
+def check_whole(config: pytest.Config, chosen: Settings, tests: Sequence[tuple[str, str]]) -> None:
+    """Refuse to judge again what this run has not timed: it would be skipped, forgotten, and the run green.
+
+    Args:
+        config: pytest's.
+        chosen: the options of the run.
+        tests: of the suite that will run, by name and id of the row; empty ids are of none.
+
+    Raises:
+        UsageError: ``--lf`` or ``--sw`` has chosen a row's ``test_speed`` or ``test_seconds`` without its
+            ``test_latency``.
+    """
+    if not chosen.timing or not any(getattr(config.option, name, False) for name in ("lf", "stepwise")):
+        return
+    timed = {id for name, id in tests if name == "test_latency"}
+    judged = dict.fromkeys(id for name, id in tests if name in ("test_speed", "test_seconds"))
+    if lacking := [id for id in judged if id not in timed]:
+        session = "bench-gpu" if chosen.device == "cuda" else "bench-cpu"
+        rows = dict.fromkeys(f"[{id}]" for _, id in tests if id)
+        again = shlex.join(["-k", " or ".join(rows), *repeated(chosen, part=True)])
+        raise UsageError(
+            f"only what was red would run, and not what times it: {', '.join(lacking)}",
+            expected="whole rows, without --lf and --sw",
+            command=f"nox -s {session} -- {again}",
         )
 
 

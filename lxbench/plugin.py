@@ -6,7 +6,6 @@ A repository of its own has the suite with ``pytest_plugins = ("lxbench.plugin",
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 import time
@@ -144,7 +143,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        _check_timed(config, benches)
+        tests = [(getattr(item, "originalname", ""), _row_of(item)) for item in benches]
+        others.check_whole(config, chosen, tests)
         others.check_saving(config)
         folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         # What is wrong with the model is known at once; a large corpus takes a while to read.
@@ -190,30 +190,6 @@ def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Cor
     observed = load(chosen.calibration, columns=named, texts=False)
     corpus.check_disjoint(observed, clips)
     return clips, observed
-
-
-def _check_timed(config: pytest.Config, benches: list[pytest.Item]) -> None:
-    """Refuse to judge again what this run has not timed: it would be skipped, forgotten, and the run green.
-
-    Raises:
-        UsageError: ``--lf`` or ``--sw`` has chosen a row's ``test_speed`` or ``test_seconds`` without its
-            ``test_latency``.
-    """
-    chosen = config.stash[SETTINGS]
-    if not chosen.timing or not any(getattr(config.option, name, False) for name in ("lf", "stepwise")):
-        return
-    ids: dict[str, list[str]] = {}
-    for item in benches:
-        ids.setdefault(getattr(item, "originalname", ""), []).append(_row_of(item))
-    timed = ids.get("test_latency", [])
-    if lacking := [id for name in ("test_seconds", "test_speed") for id in ids.get(name, []) if id not in timed]:
-        session = "bench-gpu" if chosen.device == "cuda" else "bench-cpu"
-        again = ["-k", " or ".join(f"[{id}]" for id in _row_ids(benches)), *settings.repeated(chosen, part=True)]
-        raise UsageError(
-            f"only what was red would run, and not what times it: {', '.join(dict.fromkeys(lacking))}",
-            expected="whole rows, without --lf and --sw",
-            command=f"nox -s {session} -- {shlex.join(again)}",
-        )
 
 
 def _row_ids(benches: list[pytest.Item]) -> list[str]:

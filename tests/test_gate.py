@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import gate, plugin
+from lxbench import gate, others, plugin
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.disturbance import Disturbance
@@ -109,24 +109,20 @@ def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
 
 @pytest.mark.parametrize("option", ["lf", "stepwise"])
 def test_what_only_judges_again_is_not_run_alone(option: str) -> None:
-    def item(name: str, row: str) -> Any:
-        return SimpleNamespace(originalname=name, callspec=SimpleNamespace(params={"row": row}))
-
     settings = Settings("cpu", clips=8, model="my model")
-    config: Any = SimpleNamespace(stash={plugin.SETTINGS: settings}, option=SimpleNamespace(**{option: True}))
-    whole = [item("test_latency", "a-cpu"), item("test_speed", "a-cpu")]
-    plugin._check_timed(config, whole)
+    config: Any = SimpleNamespace(option=SimpleNamespace(**{option: True}))
+    whole = [("test_latency", "a-cpu"), ("test_speed", "a-cpu"), ("test_no_orphans", "")]
+    others.check_whole(config, settings, whole)
     for name in ("test_speed", "test_seconds"):
-        part = [*whole, item(name, "b-cpu"), item("test_accuracy", "c-cpu")]
+        part = [*whole, (name, "b-cpu"), ("test_accuracy", "c-cpu")]
         with pytest.raises(UsageError, match="only what was red would run, and not what times it: b-cpu") as raised:
-            plugin._check_timed(config, part)
+            others.check_whole(config, settings, part)
         asked = "-k '[a-cpu] or [b-cpu] or [c-cpu]' --lx-model 'my model' --lx-clips 8"
         assert raised.value.command == f"nox -s bench-cpu -- {asked}"
         config.option = SimpleNamespace()
-        plugin._check_timed(config, part)  # It was asked for by name, and is skipped.
+        others.check_whole(config, settings, part)  # It was asked for by name, and is skipped.
         config.option = SimpleNamespace(**{option: True})
-    config.stash[plugin.SETTINGS] = replace(settings, timing=False)
-    plugin._check_timed(config, [item("test_speed", "b-cpu")])
+    others.check_whole(config, replace(settings, timing=False), [("test_speed", "b-cpu")])
 
 
 def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(stored: Path, clips: Corpus) -> None:
