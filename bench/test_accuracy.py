@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lxbench import gate, looks
-from lxbench.row import Row
-from lxbench.run import Run
+from lxbench.run import Run, gate, looks
+from lxbench.run.row import Row
 from lxbench.verdict import Verdict
 
 

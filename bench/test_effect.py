@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from lxbench import gate
-from lxbench.row import Row
-from lxbench.run import Run
+from lxbench.run import Run, gate
+from lxbench.run.row import Row
 from lxbench.verdict import Verdict
 
 

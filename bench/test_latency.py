@@ -7,10 +7,9 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from lxbench import gate, looks
-from lxbench.pairing import clips_heard_s
-from lxbench.row import Row
-from lxbench.run import Run
+from lxbench.run import Run, gate, looks
+from lxbench.run.pairing import clips_heard_s
+from lxbench.run.row import Row
 from lxbench.verdict import Verdict
 
 

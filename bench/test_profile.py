@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from lxbench import gate
-from lxbench.row import Row
-from lxbench.run import Run
+from lxbench.run import Run, gate
+from lxbench.run.row import Row
 from lxbench.verdict import Verdict
 
 

@@ -25,11 +25,12 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t
 
-from lxbench import commits, results, settings
+from lxbench import commits, settings
 from lxbench.baselines import Speed, Spread
 from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
+from lxbench.run import results
 from lxbench.runs import heed_sigterm, refuse, run_once, time_left, write_last
 from lxbench.stats import RUN_ALARMS, Change, Timing, mean_ratio, process_spread, timing, timing_of
 from lxbench.verdict import Word

@@ -23,11 +23,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from lxbench import baselines, files, results, settings
+from lxbench import baselines, files, settings
 from lxbench.baselines import Spread
 from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
+from lxbench.run import results
 from lxbench.runs import heed_sigterm, refuse, run_once, time_left, write_last
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word

@@ -10,7 +10,8 @@ from typing import Any
 
 def describe(folder: Path) -> list[str]:
     """Load a resolved model and describe it, see ``lines``."""
-    from lxbench import models, noise
+    from lxbench import models
+    from lxbench.worker import noise
 
     noise.hush()
     return lines(models.load(folder, "cpu").model)

@@ -19,11 +19,12 @@ from typing import Any
 
 from rich.text import Text
 
-from lxbench import machine, results, verdict, verdict_speed
+from lxbench import machine, verdict, verdict_speed
 from lxbench.baselines import Baseline, Speed, Spread, clip_from_json
 from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import table, terminal
+from lxbench.run import results
 from lxbench.stats import Interval, change, timing_of
 from lxbench.verdict import Tolerance, Verdict, Word
 

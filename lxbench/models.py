@@ -16,8 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lxbench import embedded, families, kept, shapes
-from lxbench.audio import SAMPLE_RATE
+from lxbench import families, kept
+from lxbench.checkpoints import embedded, shapes
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import ModelError, UsageError
 from lxbench.families import Loaded
 from lxbench.families.whisper import window

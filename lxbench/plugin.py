@@ -18,33 +18,16 @@ from typing import Any
 
 import pytest
 
-from lxbench import (
-    card,
-    corpus,
-    ending,
-    gate,
-    history,
-    ladder,
-    looks,
-    machine,
-    models,
-    options,
-    others,
-    processes,
-    results,
-    score,
-    settings,
-    study,
-    update,
-)
+from lxbench import card, corpus, history, ladder, machine, models, options, others, score, settings, study
 from lxbench.commands import CORPORA
-from lxbench.ending import Ending
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import bencher, terminal
 from lxbench.report.progress import LiveProgress
-from lxbench.row import Row, row_id
-from lxbench.run import Run
+from lxbench.run import Run, ending, gate, looks, results, update
+from lxbench.run.ending import Ending
+from lxbench.run.row import Row, row_id
 from lxbench.verdict import Verdict, Word
+from lxbench.worker import processes
 
 _BEGAN = time.perf_counter()
 # What is timed is scored: time first. On a GPU the profiler leaves traces in a process: all that is timed comes before.

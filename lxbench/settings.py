@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lxbench import files
 from lxbench.corpus import CALIBRATION, EMBEDDED
+from lxbench.corpus.listing import KNOWN
 from lxbench.errors import UsageError
-from lxbench.listing import KNOWN
 from lxbench.models import EMBEDDED as EMBEDDED_MODEL
 from lxbench.score import AUTO, NORMALIZERS
 

@@ -16,8 +16,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
-from lxbench import kernels
-from lxbench.graphed import Int8Linear
+from lxbench.inference import kernels
+from lxbench.inference.graphed import Int8Linear
 
 HOPPER = GPUTarget("cuda", 90, 32)
 WIDTH, HEADS, TEXT, HEARD = 1280, 20, 448, 1500  # of whisper-large-v3

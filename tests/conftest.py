@@ -12,9 +12,11 @@ import pytest
 if shutil.which("nvidia-smi") is None:  # Triton decides when it is first imported; torch does that on the way.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
-from lxbench import corpus, embedded, models, update
+from lxbench import corpus, models
+from lxbench.checkpoints import embedded
 from lxbench.corpus import Corpus
 from lxbench.families import Loaded
+from lxbench.run import update
 from tests.made import judge, make_row, make_run
 from tests.suite import CORPORA, Bench, copy_clips, run_bench
 

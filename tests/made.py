@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lxbench import baselines, gate, machine
-from lxbench.build import BuildReport
+from lxbench import baselines, machine
 from lxbench.corpus import Corpus
 from lxbench.ladder import CPU, Variant
 from lxbench.models import ModelSource
-from lxbench.row import Row
-from lxbench.run import Run
-from lxbench.serve import Usage
+from lxbench.run import Run, gate
+from lxbench.run.row import Row
 from lxbench.settings import Settings
 from lxbench.transcribe import PARTS, Transcript
+from lxbench.worker.build import BuildReport
+from lxbench.worker.serve import Usage
 from tests.samples import MODEL
 
 FP32, BF16 = Variant("fp32", CPU, runs="addmm float32"), Variant("bf16", CPU, runs="addmm bfloat16")

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from lxbench.budget import Budget
+from lxbench.run.budget import Budget
 
 
 def test_a_row_gets_its_share_of_what_is_left_and_the_last_one_all_of_it() -> None:

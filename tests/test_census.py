@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lxbench import census
+from lxbench.worker import census
 
 
 def test_zeros_and_sizes_are_those_of_all_numbers() -> None:

@@ -19,7 +19,8 @@ from typing import Any
 
 import pytest
 
-from lxbench import baselines, embedded, kept
+from lxbench import baselines, kept
+from lxbench.checkpoints import embedded
 from tests.suite import (
     ROOT,
     Bench,
@@ -332,7 +333,7 @@ def test_a_graph_that_is_compiled_again_while_clips_are_timed(timed: Ran) -> Non
 
 
 def test_a_row_that_dies_when_it_is_timed_again_fails_once_and_is_not_recorded(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "short.py").write_text("from lxbench import pairing\npairing.PAIRED_CLIPS = 3  # of a block\n")
+    (tmp_path / "short.py").write_text("from lxbench.run import pairing\npairing.PAIRED_CLIPS = 3  # of a block\n")
     done = bench(
         "--lx-variants", ROWS, "--lx-clips", "3", "--lx-update", "new", "-k", "expires", "-p", "short",
         f"--junitxml={tmp_path / 'junit.xml'}", LXBENCH_TEST_MARK=str(tmp_path / "mark"),

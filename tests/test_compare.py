@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from lxbench import compare, results
+from lxbench import compare
 from lxbench.errors import UsageError
+from lxbench.run import results
 from lxbench.verdict import Tolerance
 from tests.suite import ROOT
 

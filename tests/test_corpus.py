@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from lxbench import audio, corpus, listing, score
-from lxbench.audio import read_audio, resample
+from lxbench import corpus, score
+from lxbench.corpus import audio, listing
+from lxbench.corpus.audio import read_audio, resample
 from lxbench.errors import CacheError, CorpusError
 from tests.suite import CORPORA
 

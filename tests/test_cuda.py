@@ -12,12 +12,14 @@ import pytest
 import torch
 from torch.nn.functional import conv1d
 
-from lxbench import audio, corpus, gpu, graphed, models, processes
-from lxbench.build import exact_float32
-from lxbench.serve import Job
+from lxbench import corpus, gpu, models
+from lxbench.corpus import audio
+from lxbench.inference import graphed
 from lxbench.steps.precision import allow_tf32
 from lxbench.transcribe import transcribe
-from lxbench.worker import Worker
+from lxbench.worker import Worker, processes
+from lxbench.worker.build import exact_float32
+from lxbench.worker.serve import Job
 from tests.suite import CORPORA, ROOT, Bench
 
 pytestmark = [

@@ -13,16 +13,20 @@ import torch
 from numpy.typing import NDArray
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from lxbench import activations, calibration, census, embedded, models, pruned
-from lxbench.audio import read_audio
+from lxbench import models
+from lxbench.checkpoints import embedded
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import CorpusError, StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import extract
+from lxbench.pruning import activations, pruned
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.precision import cast
 from lxbench.steps.quantize import quantize_dynamic
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.transcribe import transcribe
+from lxbench.worker import census
 from tests.suite import CORPORA
 
 CLIP = CORPORA / "ivr-ru" / "agent-loginok.flac"

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from lxbench import disturbance, machine
+from lxbench import machine
 from lxbench.corpus import Corpus
-from lxbench.disturbance import Snapshot
+from lxbench.run import disturbance
+from lxbench.run.disturbance import Snapshot
 from tests.made import make_run
 
 BUSY = "import time; end = time.monotonic() + 3\nwhile time.monotonic() < end: pass"

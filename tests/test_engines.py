@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from lxbench import embedded, engines, kept, ladder, machine, models
-from lxbench.audio import read_audio
-from lxbench.build import BuildReport, build, warm_up
+from lxbench import engines, kept, ladder, machine, models
+from lxbench.checkpoints import embedded
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import StepError
 from lxbench.families import Loaded
-from lxbench.greedy import greedy
+from lxbench.inference.greedy import greedy
 from lxbench.ladder import Step, Variant, find
 from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
 from lxbench.steps.plain import plain_decoding
@@ -26,6 +26,7 @@ from lxbench.steps.quantize import quantize_dynamic, quantize_linears
 from lxbench.steps.tables import prune_vocabulary
 from lxbench.transcribe import Transcript, transcribe, transcribe_batch
 from lxbench.variants import VARIANTS
+from lxbench.worker.build import BuildReport, build, warm_up
 from tests.shapes import small_whisper
 from tests.suite import CORPORA, require
 

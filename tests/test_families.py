@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lxbench import families, models
-from lxbench.audio import read_audio
+from lxbench.corpus.audio import read_audio
 from lxbench.families import Loaded
 from lxbench.ladder import unfit
 from lxbench.transcribe import transcribe

@@ -9,9 +9,9 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from lxbench.audio import SAMPLE_RATE
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.families.whisper import HOP
-from lxbench.features import log_mel
+from lxbench.inference.features import log_mel
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import pytest
 
-from lxbench import gate, others, plugin
+from lxbench import others, plugin
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
-from lxbench.disturbance import Disturbance
 from lxbench.errors import UsageError
 from lxbench.history import Saved
-from lxbench.profile import Operator, Profile
-from lxbench.serve import Usage
+from lxbench.run import gate
+from lxbench.run.disturbance import Disturbance
 from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
+from lxbench.worker.profile import Operator, Profile
+from lxbench.worker.serve import Usage
 from tests.made import FP32, make_row, make_run
 
 

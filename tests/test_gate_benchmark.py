@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lxbench import corpus
-from lxbench.audio import read_audio
+from lxbench.corpus.audio import read_audio
 from lxbench.families import Loaded
 from lxbench.stats import timing
 from lxbench.transcribe import transcribe

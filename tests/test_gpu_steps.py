@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
-from lxbench import build, census, known_failures, ladder
+from lxbench import ladder
 from lxbench.errors import StepError
 from lxbench.ladder import CUDA, Variant
 from lxbench.steps.attention import attention
@@ -18,6 +18,7 @@ from lxbench.steps.compile import compile_decoding
 from lxbench.steps.precision import allow_tf32
 from lxbench.steps.quantize import int8_weights, torchao_a8w8, torchao_w8
 from lxbench.steps.sparse import keep_two_of_four, sparse_2_4
+from lxbench.worker import build, census, known_failures
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers import GenerationConfig, WhisperConfig, WhisperForConditionalGeneration
 
-from lxbench import graphed
 from lxbench.errors import StepError
-from lxbench.graphed import Int8Linear
-from lxbench.plain import Decoder
+from lxbench.inference import graphed
+from lxbench.inference.graphed import Int8Linear
+from lxbench.inference.plain import Decoder
 from lxbench.steps.plain import graph_decoding, graph_encoder, merge_padding, plain_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.sparse import sparse_2_4
@@ -175,7 +175,7 @@ def test_graphs_are_of_a_plain_decoder(small: Any) -> None:
 @pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("int8", [False, True])
 def test_a_product_is_that_of_torch(rows: int, columns: int, tokens: int, int8: bool) -> None:
-    from lxbench import kernels
+    from lxbench.inference import kernels
 
     torch.manual_seed(0)
     x, residual = (torch.randn(1, tokens, each, device=DEVICE) for each in (columns, rows))
@@ -194,7 +194,7 @@ def test_a_product_is_that_of_torch(rows: int, columns: int, tokens: int, int8: 
 @pytest.mark.parametrize("columns", [96, 384])
 @pytest.mark.parametrize("int8", [False, True])
 def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> None:
-    from lxbench import kernels
+    from lxbench.inference import kernels
 
     assert kernels._BLOCK == 64, "the text below is read token by token where a block ends"
     heads, length, width = 3, 80, 64
@@ -226,7 +226,7 @@ def test_attention_to_the_text_is_that_of_torch(columns: int, int8: bool) -> Non
 @pytest.mark.parametrize("tokens", [1, 4])
 @pytest.mark.parametrize("biased", [False, True])
 def test_attention_to_what_was_heard_is_that_of_torch(positions: int, tokens: int, biased: bool) -> None:
-    from lxbench import kernels
+    from lxbench.inference import kernels
 
     heads, width = 3, 64
     bias = torch.randn(1, 1, 1, positions, device=DEVICE) if biased else None

@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
-from lxbench import pairing, results, update
 from lxbench import run as running
-from lxbench.build import BuildReport
 from lxbench.corpus import Clip, Corpus
-from lxbench.row import Row
-from lxbench.run import Run
-from lxbench.serve import Usage
+from lxbench.run import Run, pairing, results, update
+from lxbench.run.row import Row
 from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
+from lxbench.worker.build import BuildReport
+from lxbench.worker.serve import Usage
 from tests.made import BF16, FP32, make_run
 
 

@@ -10,8 +10,8 @@ import torch
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from lxbench import embedded, models
-from lxbench.build import build
+from lxbench import models
+from lxbench.checkpoints import embedded
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import extract
@@ -19,6 +19,7 @@ from lxbench.ladder import CPU, Step, Variant
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.precision import cast
 from lxbench.steps.quantize import torchao_a8w8
+from lxbench.worker.build import build
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +86,7 @@ def test_cuda_still_refuses_int8_products_of_16_rows_or_fewer() -> None:
 
 
 def test_the_model_as_loaded_is_not_refused(folder: Path) -> None:
-    from lxbench import known_failures
+    from lxbench.worker import known_failures
 
     model = models.load(folder, "cpu").model
     known_failures.check(model)

@@ -8,15 +8,14 @@ from typing import Any
 
 import pytest
 
-from lxbench import gate, looks, update
-from lxbench.budget import Budget
 from lxbench.corpus import Corpus
-from lxbench.row import Row
-from lxbench.run import Run
-from lxbench.serve import Usage
+from lxbench.run import Run, gate, looks, update
+from lxbench.run.budget import Budget
+from lxbench.run.row import Row
 from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Tolerance, Verdict, Word
+from lxbench.worker.serve import Usage
 from tests.made import BF16, FP32, Silent, judge, make_row, make_run
 
 

@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lxbench import corpus, ctranslate2, embedded, models, score
-from lxbench.audio import read_audio
+from lxbench import corpus, models, score
+from lxbench.checkpoints import ctranslate2, embedded
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import ModelError, UsageError
 from lxbench.families import Loaded, whisper
 from lxbench.families.whisper import extract

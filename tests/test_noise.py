@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from lxbench.noise import Listener
+from lxbench.worker.noise import Listener
 
 
 def record(message: str, *args: object) -> logging.LogRecord:
@@ -48,7 +48,7 @@ def test_everything_else_is_heard_once_in_one_line() -> None:
 def test_a_bar_leaves_no_semaphore_behind_that_python_would_warn_of(listen: str, left: bool) -> None:
     script = (
         "import multiprocessing; multiprocessing.set_start_method('spawn'); "  # as workers are told
-        f"from lxbench import noise; {listen}; from tqdm import tqdm; tqdm(total=1).close(); "
+        f"from lxbench.worker import noise; {listen}; from tqdm import tqdm; tqdm(total=1).close(); "
         "from multiprocessing.resource_tracker import _resource_tracker as tracker; print(tracker._fd is not None)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -18,14 +18,17 @@ from torchao.quantization.pt2e.quantizer.x86_inductor_quantizer import (
     get_default_x86_inductor_quantization_config,
 )
 
-from lxbench import calibration, census, kept, models, pruned
-from lxbench.audio import read_audio
+from lxbench import kept, models
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.families import Loaded
+from lxbench.pruning import pruned
 from lxbench.steps.cut import prune_ffn
 from lxbench.steps.once import observe, once
 from lxbench.steps.prune import prune_magnitude
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.transcribe import transcribe
+from lxbench.worker import census
 from tests.suite import CORPORA
 
 CLIP = CORPORA / "ivr-ru" / "agent-loginok.flac"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from lxbench import results
 from lxbench.report import page
 from lxbench.report.__main__ import main
+from lxbench.run import results
 from tests.suite import ROOT, copy_clips
 from tools.picture import CHROMIUM
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from lxbench.corpus import Clip
-from lxbench.pairing import PAIRED_CLIPS, Pairing
+from lxbench.run.pairing import PAIRED_CLIPS, Pairing
 from lxbench.transcribe import Transcript
 
 CLIPS = tuple(Clip(f"c{n}", Path(f"c{n}.flac"), "раз", 1.0, "f", "a") for n in range(60))

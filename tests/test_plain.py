@@ -10,19 +10,21 @@ from typing import Any, cast
 import pytest
 import torch
 
-from lxbench import calibration, embedded, models
-from lxbench.audio import read_audio
-from lxbench.build import hear_lengths
+from lxbench import models
+from lxbench.checkpoints import embedded
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import decode, encode, extract
+from lxbench.inference.plain import group_sizes
 from lxbench.ladder import Step
-from lxbench.plain import group_sizes
 from lxbench.steps.cut import prune_heads
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.quantize import quantize_linears
 from lxbench.steps.tables import prune_vocabulary
 from lxbench.transcribe import transcribe, transcribe_batch
+from lxbench.worker.build import hear_lengths
 from tests.shapes import SHAPES, language_of, small_whisper
 from tests.suite import CORPORA
 

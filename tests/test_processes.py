@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from lxbench import embedded, processes
-from lxbench.serve import serve
+from lxbench.checkpoints import embedded
+from lxbench.worker import processes
+from lxbench.worker.serve import serve
 from tests.suite import ROOT
 from tests.workers import job
 
@@ -51,7 +52,7 @@ def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it(tmp_path: Path
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: flash-attn\nVersion: 2.8.3\n")
     (metadata / "top_level.txt").write_text("flash_attn\n")
     whisper = "'transformers.models.whisper.modeling_whisper' in sys.modules"
-    imported = f"from lxbench import preload; sys.exit(not ({whisper} and 'torchao' not in sys.modules))"
+    imported = f"from lxbench.worker import preload; sys.exit(not ({whisper} and 'torchao' not in sys.modules))"
     path = os.pathsep.join(map(str, filter(None, [ROOT, tmp_path, os.environ.get("PYTHONPATH")])))
     assert code(imported, LXBENCH_DEVICE="cuda", PYTHONPATH=path) == 0
     assert code("import torchao.quantization") == _LOOKED, "then it need not be kept out any more"
@@ -61,7 +62,7 @@ def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it(tmp_path: Path
 def test_a_forked_process_finds_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(
         "import multiprocessing, sys\nfrom operator import methodcaller\nfrom pathlib import Path\n"
-        "from lxbench import processes\n"
+        "from lxbench.worker import processes\n"
         "if __name__ == '__main__':\n"
         "    processes.start_server('cuda', Path(sys.argv[1]))\n"
         "    forkserver = multiprocessing.get_context('forkserver')\n"

@@ -9,8 +9,9 @@ import pytest
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration, WhisperTokenizer
 
-from lxbench import embedded, models, shapes
-from lxbench.audio import read_audio
+from lxbench import models
+from lxbench.checkpoints import embedded, shapes
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import UsageError
 from lxbench.families.whisper import prompt_ids
 from lxbench.steps.engines import ctranslate2

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from lxbench import embedded
+from lxbench.checkpoints import embedded
 from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, results, said
 
 

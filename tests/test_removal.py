@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lxbench import removal
-from lxbench.activations import Moments
+from lxbench.pruning import removal
+from lxbench.pruning.activations import Moments
 
 UNITS, OUTPUTS, VECTORS = 12, 5, 400
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lxbench import roofline
 from lxbench.families import Loaded
-from lxbench.roofline import Work
 from lxbench.steps.plain import merge_padding, plain_decoding
 from lxbench.steps.precision import autocast, cast
 from lxbench.steps.quantize import quantize_dynamic, quantize_linears
+from lxbench.worker import roofline
+from lxbench.worker.roofline import Work
 from tests.shapes import small_whisper
 
 # The small large-v3: 64 wide, 4 heads, 4 + 4 layers, feed-forward 256, 128 mel bands.

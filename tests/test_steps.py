@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch._dynamo.utils import counters
 
-import lxbench.build
-from lxbench import baselines, calibration, census, embedded, machine, models
-from lxbench.audio import read_audio
-from lxbench.build import build, warm_up
+import lxbench.worker.build
+from lxbench import baselines, machine, models
+from lxbench.checkpoints import embedded
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import encode, extract
@@ -31,6 +32,8 @@ from lxbench.steps.prune import prune_l2, prune_magnitude
 from lxbench.steps.quantize import quantize_dynamic, quantize_static, torchao_a8w4, torchao_a8w8, torchao_w8
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
+from lxbench.worker import census
+from lxbench.worker.build import build, warm_up
 from tests.shapes import small_whisper
 from tests.suite import CORPORA, ROOT
 
@@ -98,7 +101,7 @@ def observed() -> list[Path]:
     return sorted((CORPORA / "ivr-ru-calibration").glob("*.flac"))[:4]
 
 
-@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see lxbench.noise
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see worker.noise
 @pytest.mark.filterwarnings("ignore:.* does not implement _stable_hash_for_caching")  # torchao's own tensors
 @pytest.mark.parametrize("name", ROWS)
 def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.float32], observed: list[Path]) -> None:
@@ -163,7 +166,7 @@ def test_what_generates_warms_up_briefly(
         seen.append(loaded.model.generation_config.max_length)
         return SimpleNamespace(seconds=20.0 if len(seen) < len(limits) else 0.5)
 
-    monkeypatch.setattr(lxbench.build, "transcribe", transcribe)
+    monkeypatch.setattr(lxbench.worker.build, "transcribe", transcribe)
     loaded, report = build(find(VARIANTS, name), folder, "cpu", lambda _: None)
     warm_up(loaded, report, audio, "ru")
     assert seen == limits
@@ -249,7 +252,7 @@ def test_static_quantization_without_calibration_clips_is_refused(folder: Path) 
     assert "--lx-calibration ivr-ru-calibration" in str(raised.value)
 
 
-@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see lxbench.noise
+@pytest.mark.filterwarnings("ignore:To copy construct from a tensor")  # Inductor's own lowering, see worker.noise
 def test_a_statically_quantized_encoder_hears_each_clip_of_a_batch(loaded: Loaded, observed: list[Path]) -> None:
     """Its graph is of one clip; it is not compiled again."""
     model = small_whisper(loaded, "tiny.en")
@@ -304,7 +307,8 @@ def test_the_census_sees(change: Any, seen: set[str]) -> None:
 
 def test_float32_is_exact_whatever_the_environment_says() -> None:
     script = (
-        "import torch; from lxbench import build; print(torch.get_float32_matmul_precision()); build.exact_float32(); "
+        "import torch; from lxbench.worker import build; print(torch.get_float32_matmul_precision()); "
+        "build.exact_float32(); "
         "print(torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)"
     )
     environ = {**os.environ, "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": "1"}

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import ending, gate, suspects
 from lxbench.corpus import Corpus
-from lxbench.run import Run
+from lxbench.run import Run, ending, gate, suspects
 from lxbench.verdict import Verdict, Word
 from tests.made import judge, make_row, make_run
 from tests.suite import git, needs_git

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from lxbench import gate, throughput, update
 from lxbench import run as running
 from lxbench.corpus import Clip, Corpus
+from lxbench.run import gate, throughput, update
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import CrashError

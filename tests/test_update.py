@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import baselines, looks, update
-from lxbench.build import BuildReport
+from lxbench import baselines
 from lxbench.corpus import Corpus
 from lxbench.errors import UsageError
-from lxbench.row import Row
-from lxbench.run import Run
+from lxbench.run import Run, looks, update
+from lxbench.run.row import Row
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
+from lxbench.worker.build import BuildReport
 from tests.made import BF16, judge, make_row, make_run
 from tests.suite import git, needs_git
 

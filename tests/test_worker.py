@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 import torch._dynamo.utils
 
-from lxbench import build, corpus, disturbance, processes, serve
-from lxbench.worker import CrashError, Worker
+from lxbench import corpus
+from lxbench.run import disturbance
+from lxbench.worker import CrashError, Worker, build, processes, serve
 from tests.suite import CORPORA, ROOT, Bench
 from tests.workers import start
 
@@ -169,7 +170,7 @@ def test_workers_are_forked_from_a_server_that_has_imported_and_done_nothing_els
 def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path) -> None:
     (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     (tmp_path / "main.py").write_text(
-        "import sys\nfrom pathlib import Path\nfrom lxbench import processes\nfrom tests import workers\n"
+        "import sys\nfrom pathlib import Path\nfrom lxbench.worker import processes\nfrom tests import workers\n"
         "if __name__ == '__main__':\n"
         "    processes._PRELOADED = 'dies'\n"
         "    one = workers.start(Path(sys.argv[1]), 'fp32')\n"
@@ -184,7 +185,7 @@ def test_where_the_server_dies_of_an_import_the_worker_is_spawned(tmp_path: Path
 
 def test_graphs_of_an_earlier_process_are_told_from_new_ones(tmp_path: Path) -> None:
     script = (
-        "import torch; from lxbench import serve; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
+        "import torch; from lxbench.worker import serve; torch.compile(lambda x: x.sin() + 1)(torch.ones(4)); "
         "print(serve._origins())"
     )
     environ = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
@@ -375,7 +376,7 @@ def test_the_server_is_told_what_the_rows_of_the_run_import(
     rows: str, imports: list[str], bench: Bench, tmp_path: Path
 ) -> None:
     (tmp_path / "told.py").write_text(
-        "from lxbench import errors, processes\n"
+        "from lxbench import errors\nfrom lxbench.worker import processes\n"
         "def start_server(device, model, imports):\n"
         "    raise errors.UsageError(f'told {sorted(set(imports))}', expected='', command='')\n"
         "processes.start_server = start_server\n"
@@ -386,12 +387,12 @@ def test_the_server_is_told_what_the_rows_of_the_run_import(
 
 def test_the_server_loads_a_model_of_next_to_nothing() -> None:
     # A failure there is kept from a run, which would only be slower.
-    done = subprocess.run([sys.executable, "-c", "from lxbench import preload; preload._load_once()"])
+    done = subprocess.run([sys.executable, "-c", "from lxbench.worker import preload; preload._load_once()"])
     assert done.returncode == 0
 
 
 def test_what_cannot_be_imported_keeps_nothing_else_from_being() -> None:
-    script = "import sys; from lxbench import preload; sys.exit('tabnanny' not in sys.modules)"
+    script = "import sys; from lxbench.worker import preload; sys.exit('tabnanny' not in sys.modules)"
     environ = {**os.environ, "LXBENCH_IMPORTS": "not_there tabnanny"}
     assert subprocess.run([sys.executable, "-c", script], env=environ).returncode == 0
 
@@ -399,7 +400,8 @@ def test_what_cannot_be_imported_keeps_nothing_else_from_being() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere workers are spawned")
 def test_a_server_of_somebody_else_is_left_alone() -> None:
     script = (
-        "import os; from multiprocessing import forkserver; from pathlib import Path; from lxbench import processes; "
+        "import os; from multiprocessing import forkserver; from pathlib import Path; "
+        "from lxbench.worker import processes; "
         "forkserver.ensure_running(); theirs = forkserver._forkserver._forkserver_pid; "
         "processes.start_server('cpu', Path('model')); processes.stop_server(); os.kill(theirs, 0)"
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lxbench import corpus, embedded
-from lxbench.serve import Job
+from lxbench import corpus
+from lxbench.checkpoints import embedded
 from lxbench.worker import Worker
+from lxbench.worker.serve import Job
 from tests.suite import CORPORA
 
 

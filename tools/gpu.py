@@ -17,12 +17,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from lxbench import build, calibration, corpus, ladder, machine, models, roofline, settings
-from lxbench.audio import read_audio
+from lxbench import corpus, ladder, machine, models, settings
 from lxbench.commands import CORPORA
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.errors import LxbenchError
 from lxbench.ladder import Variant
 from lxbench.transcribe import Transcript, transcribe
+from lxbench.worker import build, roofline
 
 _PASSES = 4
 

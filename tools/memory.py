@@ -18,8 +18,8 @@ import numpy as np
 import soundfile
 
 from lxbench import corpus
-from lxbench.audio import SAMPLE_RATE, read_audio
 from lxbench.commands import CORPORA
+from lxbench.corpus.audio import SAMPLE_RATE, read_audio
 
 _SECONDS = 20
 # In a process of its own: the peak is that of reading alone.

@@ -27,7 +27,7 @@ class EngineModel(nn.Module):
         Args:
             old: the Whisper that was converted.
             encoder: from log-mel features, shape (1, bands, frames), to whatever the decoder takes.
-            decoder: with a method ``greedy``, as ``lxbench.plain.Decoder`` has it.
+            decoder: with a method ``greedy``, as ``lxbench.inference.plain.Decoder`` has it.
             stored_bytes: see above.
         """
         super().__init__()

@@ -16,7 +16,7 @@ from transformers import GenerationConfig
 
 from lxbench.engines import EngineModel, require_kind, require_whole
 from lxbench.families import whisper
-from lxbench.greedy import text_length
+from lxbench.inference.greedy import text_length
 
 
 def convert(model: Any, compute_type: str) -> EngineModel:

@@ -22,8 +22,10 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu
 
-from lxbench import kept, plain, pruned
-from lxbench.plain import Decoder, DecoderLayer, Encoder
+from lxbench import kept
+from lxbench.inference import plain
+from lxbench.inference.plain import Decoder, DecoderLayer, Encoder
+from lxbench.pruning import pruned
 
 _FILE = "graph.onnx"
 
@@ -169,7 +171,7 @@ def export_say(model: Any, finish: Finish | None = None) -> tuple[Graph, list[tu
     """Export ``Say``; inputs are ``ids``, the past, what was heard, and its bias.
 
     Args:
-        model: as above; its decoder may be that of ``lxbench.plain``.
+        model: as above; its decoder may be that of ``lxbench.inference.plain``.
         finish: as above.
 
     Returns:

@@ -13,11 +13,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from torch import nn
 from torch.profiler import record_function
 
-from lxbench import plain
 from lxbench.engines import EngineModel, replaced, require_kind, require_whole
 from lxbench.engines.graphs import Finish, Graph, Heard, export_hear, export_say
 from lxbench.errors import StepError
-from lxbench.greedy import greedy
+from lxbench.inference import plain
+from lxbench.inference.greedy import greedy
 
 KINDS = ("float32", "int8")
 _value = onnxruntime.OrtValue.ortvalue_from_numpy
@@ -43,7 +43,7 @@ def convert_decoder(model: Any, kind: str) -> Any:
     """Export the decoder alone; what it hears is still made by torch.
 
     Args:
-        model: a Whisper with the decoder of ``lxbench.plain`` in float32; its layers may be cut.
+        model: a Whisper with the decoder of ``lxbench.inference.plain`` in float32; its layers may be cut.
         kind: as above.
 
     Raises:
@@ -160,6 +160,6 @@ class Decoder(nn.Module):
     def greedy(
         self, model: Any, hidden: Any, prompt: Sequence[int], never: Sequence[int], not_first: Sequence[int]
     ) -> list[list[int]]:
-        """The texts of a batch, see ``lxbench.plain.Decoder.greedy``."""
+        """The texts of a batch, see ``lxbench.inference.plain.Decoder.greedy``."""
         values = [_value(part.contiguous().numpy()) for part in self.heard(hidden.last_hidden_state)]
         return self.say.greedy(model, values, prompt, never, not_first, hidden.get("bias"))

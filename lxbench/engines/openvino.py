@@ -14,7 +14,7 @@ from torch.profiler import record_function
 
 from lxbench.engines import EngineModel, require_kind, require_whole
 from lxbench.engines.graphs import export_hear, export_say
-from lxbench.greedy import greedy
+from lxbench.inference.greedy import greedy
 
 KINDS = {"float32": ("FP32", "f32"), "bfloat16": ("BF16", "bf16")}
 

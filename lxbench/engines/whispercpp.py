@@ -22,8 +22,8 @@ from lxbench.engines import EngineModel, require_kind, require_whole
 from lxbench.engines.ggml import KINDS, write
 from lxbench.errors import StepError
 from lxbench.families import whisper
-from lxbench.greedy import greedy
-from lxbench.pruned import is_tied
+from lxbench.inference.greedy import greedy
+from lxbench.pruning.pruned import is_tied
 
 
 def convert(model: Any, kind: str) -> EngineModel:

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lxbench.audio import SAMPLE_RATE
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.families import Family, Loaded, read_whole
 
 if TYPE_CHECKING:

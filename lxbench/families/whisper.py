@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from lxbench import shapes
-from lxbench.audio import SAMPLE_RATE
+from lxbench.checkpoints import shapes
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import CorpusError, ModelError
 from lxbench.families import Family, Loaded, read_whole
 
@@ -61,7 +61,7 @@ def load(folder: Path, device: str) -> Loaded:
     kind: Any = WhisperForConditionalGeneration
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if "pruned" in config:
-        from lxbench import pruned
+        from lxbench.pruning import pruned
 
         kind = pruned.PrunedWhisper
     made_up = shapes.SEED_KEY in config
@@ -177,7 +177,7 @@ def features_for(model: Any, extractor: Any, audio: NDArray[np.float32], longest
     if hasattr(model.model.encoder, "heard"):
         samples = HOP * model.model.encoder.heard(math.ceil(max(len(audio), longest) / HOP))
     if model.device.type == "cuda" and not extractor.dither:
-        from lxbench.features import log_mel
+        from lxbench.inference.features import log_mel
 
         return log_mel(extractor, audio, samples, model.device).to(model.dtype)
     features = extractor(audio, sampling_rate=SAMPLE_RATE, max_length=samples, return_tensors="pt").input_features
@@ -211,7 +211,7 @@ def encode(loaded: Loaded, features: Any) -> Any:
 def decode(loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
     """Greedy decoding from the encoder's output, tokens of each clip; they are on the CPU: a CUDA device is done.
 
-    By ``generate``, or by a loop that the decoder brings, see ``lxbench.plain.Decoder.greedy``.
+    By ``generate``, or by a loop that the decoder brings, see ``lxbench.inference.plain.Decoder.greedy``.
     """
     ids: list[list[int]]
     if own := getattr(loaded.model.model.decoder, "greedy", None):

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lxbench import roofline
 from lxbench.report.table import Record, Results, number
+from lxbench.worker import roofline
 
 DETAILS = (
     "variant",

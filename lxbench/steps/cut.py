@@ -1,7 +1,7 @@
 """Pruning that removes weights: matrices get smaller, so that they take less time, memory and disk, without training.
 
-Every step chooses on the calibration clips (``lxbench.activations``), removes, and fits what is left to what the layer
-said before (``lxbench.removal``). The result is a ``PrunedWhisper``. Cut first, then cast, quantize or compile.
+Every step chooses on the calibration clips (``pruning.activations``), removes, and fits what is left to what the layer
+said before (``pruning.removal``). The result is a ``PrunedWhisper``. Cut first, then cast, quantize or compile.
 
 Torch-Pruning, the library for this, finds coupled layers by tracing a graph and removes along its channels. A Whisper's
 couplings are known, three per layer; its heads and the fit would be ours in any case, and tracing ``generate`` is what
@@ -18,7 +18,7 @@ from lxbench.errors import StepError
 from lxbench.ladder import Step, whisper_only
 
 if TYPE_CHECKING:
-    from lxbench.activations import Moments
+    from lxbench.pruning.activations import Moments
 
 Share = float | Sequence[float]
 Importance = Literal["magnitude", "energy"]
@@ -41,7 +41,7 @@ def prune_ffn(encoder: Share = 1.0, decoder: Share = 1.0, importance: Importance
     shares = {"encoder": _checked(encoder), "decoder": _checked(decoder)}
 
     def step(model: Any) -> Any:
-        from lxbench import activations
+        from lxbench.pruning import activations
 
         layers = {
             name: share
@@ -81,7 +81,7 @@ def prune_heads(
     shares = {kind: _checked(share) for kind, share in kinds.items()}
 
     def step(model: Any) -> Any:
-        from lxbench import activations
+        from lxbench.pruning import activations
 
         attentions = {}
         for kind, wanted in shares.items():
@@ -139,7 +139,7 @@ def low_rank(encoder: float = 1.0, decoder: float = 1.0) -> Step:
     def step(model: Any) -> Any:
         import torch
 
-        from lxbench import activations
+        from lxbench.pruning import activations
 
         names = {
             name: shares[part]
@@ -161,7 +161,7 @@ def low_rank(encoder: float = 1.0, decoder: float = 1.0) -> Step:
 
 
 def _cut_neurons(layer: Any, share: float, seen: Moments, importance: Importance, fit: bool) -> None:
-    from lxbench import removal
+    from lxbench.pruning import removal
 
     fc1, fc2 = layer.fc1, layer.fc2
     scores = removal.energy(fc2.weight, seen)
@@ -175,7 +175,7 @@ def _cut_neurons(layer: Any, share: float, seen: Moments, importance: Importance
 def _cut_heads(attention: Any, share: float, seen: Moments, importance: Importance, fit: bool) -> None:
     import torch
 
-    from lxbench import removal
+    from lxbench.pruning import removal
 
     out, width = attention.out_proj, attention.head_dim
     if importance == "magnitude":
@@ -192,7 +192,7 @@ def _cut_heads(attention: Any, share: float, seen: Moments, importance: Importan
 
 def _least_influential(model: Any, part: str, count: int) -> list[int]:
     """Indices of the layers to remove, from the last on, so that those to come stay right."""
-    from lxbench import activations
+    from lxbench.pruning import activations
 
     names = _layers(model, part)
     if not 0 <= count < len(names):
@@ -210,7 +210,7 @@ def _least_influential(model: Any, part: str, count: int) -> list[int]:
 def _cut_layer(model: Any, part: str, index: int, fit: bool) -> None:
     import torch
 
-    from lxbench import activations, removal
+    from lxbench.pruning import activations, removal
 
     names = _layers(model, part)
     if fit:
@@ -231,7 +231,7 @@ def _cut_layer(model: Any, part: str, index: int, fit: bool) -> None:
 def _thinner(linear: Any, seen: Moments, share: float) -> Any:
     import torch
 
-    from lxbench import removal
+    from lxbench.pruning import removal
 
     first, second, bias = removal.factors(linear.weight, linear.bias, seen, share)
     rank, (outputs, inputs) = len(first), linear.weight.shape
@@ -252,7 +252,7 @@ def _shrink(linear: Any, rows: Any) -> None:
 
 
 def _shrink_inputs(linear: Any, kept: Any, seen: Moments | None) -> None:
-    from lxbench import removal
+    from lxbench.pruning import removal
 
     if seen is None:
         linear.weight.data = linear.weight.data[:, kept].clone()
@@ -262,7 +262,7 @@ def _shrink_inputs(linear: Any, kept: Any, seen: Moments | None) -> None:
 
 
 def _adopt(model: Any) -> Any:
-    from lxbench import pruned
+    from lxbench.pruning import pruned
 
     return pruned.adopt(model)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lxbench import audio, calibration, kept, machine
+from lxbench import kept, machine
+from lxbench.corpus import audio, calibration
 from lxbench.families import whisper
 from lxbench.ladder import Step
 
@@ -28,7 +29,8 @@ def once(step: Step) -> Step:
 
     @wraps(step)
     def made(model: Any) -> Any:
-        from lxbench import activations, pruned, removal, shapes
+        from lxbench.checkpoints import shapes
+        from lxbench.pruning import activations, pruned, removal
         from lxbench.steps import cut
 
         if hasattr(model.config, shapes.SEED_KEY):
@@ -76,7 +78,7 @@ def _place(kind: str, model: Any, what: tuple[str, ...], code: Sequence[ModuleTy
     """Where something is kept that is made of a model and the calibration clips."""
     import torch
 
-    from lxbench import features
+    from lxbench.inference import features
 
     # Observers are empty still, and could not grow any more once their memory had been shown to numpy.
     buffers = {name: each for name, each in model.named_buffers() if not name.startswith(_OBSERVER)}

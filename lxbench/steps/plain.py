@@ -14,22 +14,22 @@ def plain_decoding(model: Any) -> Any:
 
     In the place of ``generate``, which prepares every token for whatever might be asked of it. The text is the same.
     """
-    from lxbench.plain import Decoder
+    from lxbench.inference.plain import Decoder
 
     model.model.decoder = Decoder(model.model.decoder)
     return model
 
 
 def graph_decoding(fused: bool = False) -> Step:
-    """Record the plain loop's prompt and its step as CUDA graphs; see ``lxbench.graphed``.
+    """Record the plain loop's prompt and its step as CUDA graphs; see ``lxbench.inference.graphed``.
 
     Args:
-        fused: whether the prompt and a step are made of ``lxbench.kernels``, at batch 1.
+        fused: whether the prompt and a step are made of ``lxbench.inference.kernels``, at batch 1.
     """
 
     def step(model: Any) -> Any:
-        from lxbench import graphed
-        from lxbench.plain import Decoder
+        from lxbench.inference import graphed
+        from lxbench.inference.plain import Decoder
 
         _require_one_shape(model, step.__name__)
         if type(model.model.decoder) is not Decoder:
@@ -48,7 +48,7 @@ def graph_decoding(fused: bool = False) -> Step:
 @whisper_only
 def graph_encoder(model: Any) -> Any:
     """Record the encoder's pass as a CUDA graph: it always sees 30 s of features."""
-    from lxbench import graphed
+    from lxbench.inference import graphed
 
     _require_one_shape(model, "graph_encoder")
     encoder = model.model.encoder
@@ -75,7 +75,7 @@ def _of_many_shapes(step: str, before: str) -> StepError:
 
 
 def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: int = 1) -> Step:
-    """Let the encoder hear the padding behind a clip the coarser the further behind; see ``lxbench.plain.Encoder``.
+    """Let the encoder hear the padding behind a clip the coarser the further behind; see ``inference.plain.Encoder``.
 
     Nothing is cut off: the window stays 30 s, and clips of any length in it are heard as before.
 
@@ -95,7 +95,7 @@ def merge_padding(most: int, margin_s: float = 1.0, groups: int = 8, multiple: i
         raise ValueError(f"{margin_s} s behind the clip are too few: at least 0.1, where its last sounds still echo")
 
     def step(model: Any) -> Any:
-        from lxbench.plain import Decoder, Encoder
+        from lxbench.inference.plain import Decoder, Encoder
 
         if "forward" in vars(model.model.encoder):
             raise StepError(

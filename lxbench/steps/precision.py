@@ -84,7 +84,7 @@ def autocast(dtype: str) -> Step:
         context = torch.autocast(model.device.type, dtype=getattr(torch, dtype))
         model.model.encoder.forward = context(model.model.encoder.forward)
         model.forward = context(model.forward)
-        model.get_decoder().heard_width = getattr(torch, dtype).itemsize  # keys and values, for lxbench.roofline
+        model.get_decoder().heard_width = getattr(torch, dtype).itemsize  # keys and values, for lxbench.worker.roofline
         return model
 
     step.__name__ = f"autocast({dtype})"

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-from lxbench import calibration
+from lxbench.corpus import calibration
 from lxbench.ladder import Step, imports, whisper_only
 from lxbench.steps.compile import COMPILER
 from lxbench.steps.named import linears
@@ -259,7 +259,7 @@ def torchao_fp8(model: Any) -> Any:
 
 
 def int8_weights(*patterns: str) -> Step:
-    """Store some Linears as int8, a scale for every output, for ``lxbench.kernels``; see ``graphed.Int8Linear``.
+    """Store some Linears as int8, a scale for every output, for ``inference.kernels``; see ``graphed.Int8Linear``.
 
     Args:
         patterns: names of Linears, ``*`` for any letters, such as ``model.decoder.*``.
@@ -269,7 +269,7 @@ def int8_weights(*patterns: str) -> Step:
     """
 
     def step(model: Any) -> Any:
-        from lxbench.graphed import Int8Linear
+        from lxbench.inference.graphed import Int8Linear
 
         for name, linear in linears(model, patterns).items():
             parent, _, child = name.rpartition(".")

@@ -28,8 +28,8 @@ def prune_vocabulary(script: str) -> Step:
     def step(model: Any) -> Any:
         import torch
 
-        from lxbench import pruned
         from lxbench.families import whisper
+        from lxbench.pruning import pruned
 
         tokenizer = whisper.tokenizer(Path(model.name_or_path))
         known, special = model.config.vocab_size, min(tokenizer.all_special_ids)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lxbench.pairing import PAIRED_CLIPS
+from lxbench.run.pairing import PAIRED_CLIPS
 from lxbench.score import Counts, total
 from lxbench.stats import shift
 from lxbench.verdict import Tolerance, Word, judge_rates

@@ -22,10 +22,11 @@ from typing import Any
 
 from scipy.stats import f_oneway, levene
 
-from lxbench import corpus, embedded, files, processes
+from lxbench import corpus, files
+from lxbench.checkpoints import embedded
 from lxbench.commands import CORPORA
-from lxbench.serve import Job
-from lxbench.worker import Worker
+from lxbench.worker import Worker, processes
+from lxbench.worker.serve import Job
 
 ROWS = ("fp32", "fast", "ptq-dynamic")
 CLIPS = 12

@@ -23,8 +23,8 @@ import numpy as np
 from scipy.optimize import minimize
 
 from lxbench.baselines import Speed
-from lxbench.pairing import PAIRED_CLIPS
-from lxbench.results import STARTED
+from lxbench.run.pairing import PAIRED_CLIPS
+from lxbench.run.results import STARTED
 from lxbench.stats import Timing, drift, mean_ratio, timing
 from lxbench.verdict import Tolerance
 from lxbench.verdict_speed import (

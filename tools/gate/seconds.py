@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-from lxbench.pairing import PAIRED_CLIPS
+from lxbench.run.pairing import PAIRED_CLIPS
 from lxbench.verdict import Tolerance, Word
 from lxbench.verdict_speed import judge_seconds
 from tools.gate.speed import ROWS, Recording, load

@@ -25,8 +25,8 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from lxbench.baselines import Speed
-from lxbench.looks import MAX_LOOKS, RECORD_ROUNDS, unsure
-from lxbench.pairing import PAIRED_CLIPS
+from lxbench.run.looks import MAX_LOOKS, RECORD_ROUNDS, unsure
+from lxbench.run.pairing import PAIRED_CLIPS
 from lxbench.stats import Change, Interval, effective, mean_ratio, process_spread, timing
 from lxbench.verdict import Tolerance, Word
 from lxbench.verdict_speed import speed_change, word_of, worth_more
@@ -34,7 +34,7 @@ from tools.gate.shares import Share, said, wilson
 
 SLOWDOWNS = (0.0, 0.02, 0.05, 0.10, 0.20)
 ROWS = 30  # Rows that a whole run compares: the ladder of a CPU without fp32 and without other engines.
-# What the budget of a run (lxbench.budget) comes to on the machine of the recordings, where a block takes 40 to 50 s:
+# What the budget of a run (run.budget) comes to on the machine of the recordings, where a block takes 40 to 50 s:
 # the first look, and seven more; a faster machine takes more, see --pairs.
 MOST_PAIRS = 8 * PAIRED_CLIPS
 _RESAMPLES = 1000

@@ -14,9 +14,10 @@ from typing import Any
 
 import torch
 
-from lxbench import corpus, embedded, models
-from lxbench.audio import read_audio
+from lxbench import corpus, models
+from lxbench.checkpoints import embedded
 from lxbench.commands import CORPORA
+from lxbench.corpus.audio import read_audio
 from lxbench.families.whisper import decode, encode, extract, prompt_ids
 
 

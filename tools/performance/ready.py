@@ -16,10 +16,11 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from lxbench import corpus, embedded
+from lxbench import corpus
+from lxbench.checkpoints import embedded
 from lxbench.commands import CORPORA
-from lxbench.serve import Job
 from lxbench.worker import Worker
+from lxbench.worker.serve import Job
 
 _TIMES = 3
 

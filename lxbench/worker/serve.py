@@ -15,10 +15,12 @@ from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from lxbench import calibration, kept, ladder, noise, profile, roofline
-from lxbench.audio import read_audio
-from lxbench.build import BuildReport, brief, build, counted, exact_float32, kernels, recorded_inputs, warm_up
+from lxbench import kept, ladder
+from lxbench.corpus import calibration
+from lxbench.corpus.audio import read_audio
 from lxbench.transcribe import transcribe, transcribe_batch
+from lxbench.worker import noise, profile, roofline
+from lxbench.worker.build import BuildReport, brief, build, counted, exact_float32, kernels, recorded_inputs, warm_up
 
 # What all rows import; where it is not in memory already, while the worker waits for leave to build.
 NEEDED = (
@@ -151,7 +153,7 @@ def _redirect(log: Path) -> None:
 
 def _compiled_graphs() -> int:
     """How many graphs were compiled or recorded in this process; a new shape or a broken guard adds one."""
-    graphed = sys.modules.get("lxbench.graphed")
+    graphed = sys.modules.get("lxbench.inference.graphed")
     return counted("stats", "unique_graphs") + (graphed.recorded() if graphed else 0)
 
 

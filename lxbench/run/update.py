@@ -5,13 +5,13 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 
-from lxbench import baselines, files, gate, machine, verdict_speed
+from lxbench import baselines, files, machine, verdict_speed
 from lxbench.baselines import Baseline, Speed
 from lxbench.commands import to_record
 from lxbench.errors import BaselineError, UsageError
 from lxbench.ladder import Variant
-from lxbench.row import Row, row_id
-from lxbench.run import Run
+from lxbench.run import Run, gate
+from lxbench.run.row import Row, row_id
 from lxbench.settings import repeated
 from lxbench.stats import drift
 from lxbench.verdict import Word

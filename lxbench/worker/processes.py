@@ -20,7 +20,7 @@ from typing import Any
 
 import platformdirs
 
-from lxbench.serve import Job, serve
+from lxbench.worker.serve import Job, serve
 
 # Set before the worker starts, unless the user has set them. glibc gives every large activation back to the kernel
 # when it is freed and takes tens of thousands of page faults for the next ones: kept, an fp32 clip of whisper-base
@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 }
 
 # What the server imports that workers are forked from.
-_PRELOADED = "lxbench.preload"
+_PRELOADED = "lxbench.worker.preload"
 # By what it is told the folder of the run's model.
 MODEL_FOLDER = "LXBENCH_MODEL_FOLDER"
 # And what the run's rows import; unset, what those of the whole ladder do.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lxbench.activations import Moments
+from lxbench.pruning.activations import Moments
 
 RIDGE = 1e-3
 

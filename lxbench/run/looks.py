@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lxbench import baselines, gate, verdict_speed
+from lxbench import baselines, verdict_speed
 from lxbench.corpus import Corpus
 from lxbench.errors import BaselineError
 from lxbench.ladder import Variant
-from lxbench.pairing import PAIRED_CLIPS
-from lxbench.row import Row, row_id
-from lxbench.run import Run
+from lxbench.run import Run, gate
+from lxbench.run.pairing import PAIRED_CLIPS
+from lxbench.run.row import Row, row_id
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 

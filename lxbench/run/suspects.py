@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lxbench import gate
 from lxbench.commands import to_compare_codes, typed
-from lxbench.pairing import PAIRED_CLIPS
-from lxbench.run import Run
+from lxbench.run import Run, gate
+from lxbench.run.pairing import PAIRED_CLIPS
 from lxbench.settings import repeated
 from lxbench.verdict import Word
 from lxbench.verdict_speed import looks_slower

@@ -64,7 +64,7 @@ def count(model: Any, before: Work | None = None, state: Any = None) -> Work | N
     """
     import torch
 
-    from lxbench import census
+    from lxbench.worker import census
 
     if not hasattr(model, "proj_out"):
         return None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lxbench import calibration
+from lxbench.corpus import calibration
 
 # Frames of the encoder's output a second, and how many of them after the end of a clip are still observed: what follows
 # is padding, the same for every clip, and would drown 3 s of speech in 27 s of silence.

@@ -9,20 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from lxbench import baselines, disturbance, gpu, processes, score, throughput
-from lxbench.budget import Budget
-from lxbench.build import BuildReport
+from lxbench import baselines, gpu, score
 from lxbench.corpus import SHIPPED, Clip, Corpus
 from lxbench.errors import BaselineError
 from lxbench.history import Saved
 from lxbench.ladder import Ladder, Variant
 from lxbench.models import ModelSource
-from lxbench.pairing import PAIRED_CLIPS, Pairing
-from lxbench.row import Row, row_id
-from lxbench.serve import Job, Usage
+from lxbench.run import disturbance, throughput
+from lxbench.run.budget import Budget
+from lxbench.run.pairing import Pairing
+from lxbench.run.row import Row, row_id
 from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
-from lxbench.worker import CrashError, Worker
+from lxbench.worker import CrashError, Worker, processes
+from lxbench.worker.build import BuildReport
+from lxbench.worker.serve import Job, Usage
 
 _SPAWNED = "a process that was forked did not reach the GPU: every worker was spawned, and imported its libraries anew"
 _GPU_ASKED_S = 1.0  # after a row has begun: by then its clocks are what they will be
@@ -190,7 +191,7 @@ class Run:
         pairing = self._pairings[row.id]
         with self._crash_of_either_kept(row):
             self.watcher.stage(row.id, "timing once more: not sure yet")
-            self.watcher.more(row.id, min(1.0, PAIRED_CLIPS / len(row.corpus.clips)))
+            self.watcher.more(row.id, pairing.block)
             pairing.again()
             self.reference_lately = pairing.reference_lately
             row.usage, row.processes = self._usage(row), pairing.processes

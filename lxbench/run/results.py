@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import files, machine, score, verdict
-from lxbench.profile import Profile
-from lxbench.row import Row
 from lxbench.run import Run
+from lxbench.run.row import Row
+from lxbench.run.throughput import Throughput
 from lxbench.score import Counts
-from lxbench.throughput import Throughput
+from lxbench.worker.profile import Profile
 
 FORMAT = 2
 STARTED = "%Y-%m-%dT%H-%M-%S"  # How a run is called, and its folder: local time, without colons.

@@ -19,11 +19,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from lxbench import kept, noise
-from lxbench.processes import DEVICE, IMPORTS, MODEL_FOLDER
-from lxbench.serve import NEEDED
+from lxbench import kept
 from lxbench.steps.compile import COMPILER
 from lxbench.variants import VARIANTS
+from lxbench.worker import noise
+from lxbench.worker.processes import DEVICE, IMPORTS, MODEL_FOLDER
+from lxbench.worker.serve import NEEDED
 
 gc.disable()  # Nothing that is imported is garbage: to look for it takes half a second.
 _of_gpu = os.environ.get(DEVICE) == "cuda"

@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from lxbench import plain
-from lxbench.greedy import places, text_length
-from lxbench.plain import Attention, Cache, DecoderLayer
+from lxbench.inference import plain
+from lxbench.inference.greedy import places, text_length
+from lxbench.inference.plain import Attention, Cache, DecoderLayer
 
 _PASSES = 3  # before a recording: libraries take their workspaces, Triton compiles
 _recorded = Counter[str]()
@@ -185,7 +185,7 @@ class Loop:
             ids: of the tokens, shape (1, tokens).
             places: the embeddings of their places, shape (tokens, width); the first is at ``self.at``.
         """
-        from lxbench import kernels
+        from lxbench.inference import kernels
 
         decoder, counts = self.decoder, self.counts
         x = decoder.embed_tokens(ids) + places

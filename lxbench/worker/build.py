@@ -10,14 +10,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from lxbench import card, census, known_failures, models, roofline
-from lxbench.audio import SAMPLE_RATE
+from lxbench import card, models
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import HOP
 from lxbench.ladder import Step, Variant
-from lxbench.roofline import Work
 from lxbench.transcribe import transcribe
+from lxbench.worker import census, known_failures, roofline
+from lxbench.worker.roofline import Work
 
 _WARM_UP_TOKENS = 32
 # On a GPU: passes at most, and the share of its time that the next one may still gain.
@@ -216,7 +217,8 @@ def _require_change(step: Step, before: census.Census, after: census.Census) -> 
             f"step {step_name(step)} changed nothing",
             expected="a change of modules, types, bytes, zeros, weights, or of what is compiled or wrapped",
             command="read the step's code and the model's layers: python -c "
-            "\"from lxbench import embedded, models; print(models.load(embedded.restore(), 'cpu').model)\"",
+            '"from lxbench import models; from lxbench.checkpoints.embedded import restore; '
+            "print(models.load(restore(), 'cpu').model)\"",
         )
     return changed
 

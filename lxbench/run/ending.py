@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from lxbench import files, history, results, suspects, update
+from lxbench import files, history
 from lxbench.report import advice, bencher, markdown, page
-from lxbench.run import Run
+from lxbench.run import Run, results, suspects, update
 
 
 @dataclass

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from lxbench import kept
-from lxbench.audio import SAMPLE_RATE, read_audio
 from lxbench.corpus import CALIBRATION
+from lxbench.corpus.audio import SAMPLE_RATE, read_audio
 from lxbench.errors import StepError
 from lxbench.families.whisper import features_for, prompt_for
 

@@ -102,6 +102,11 @@ class Pairing:
             self._count(clip, self.reference_transcripts[clip.id], self.transcripts[clip.id])
         self._heard(clip, self.transcripts[clip.id])
 
+    @property
+    def block(self) -> float:
+        """The share of its clips that are timed by ``again``."""
+        return min(1.0, PAIRED_CLIPS / len(self._clips))
+
     def again(self) -> None:
         """Time the next block of clips beside the reference; outside ``pedantic``, for the ratio alone.
 

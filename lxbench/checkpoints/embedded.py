@@ -91,7 +91,7 @@ def _wheel_data(package: str) -> Path:
 def _convert(folder: Path) -> None:
     from safetensors.numpy import save_file
 
-    from lxbench import ctranslate2
+    from lxbench.checkpoints import ctranslate2
 
     state = ctranslate2.to_transformers(ctranslate2.read(read()))
     save_file(

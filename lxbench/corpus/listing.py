@@ -17,7 +17,8 @@ from typing import Any
 
 import platformdirs
 
-from lxbench import files, lines
+from lxbench import files
+from lxbench.corpus import lines
 from lxbench.errors import CacheError, CorpusError
 
 Columns = Mapping[str, str]

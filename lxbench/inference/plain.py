@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 from transformers.modeling_outputs import BaseModelOutput
 
-from lxbench.greedy import greedy, text_length
+from lxbench.inference.greedy import greedy, text_length
 
 
 class Beside(nn.Module):
@@ -221,7 +221,7 @@ class Decoder(nn.Module):
     def greedy(
         self, model: Any, heard: Any, prompt: Sequence[int], never: Sequence[int], not_first: Sequence[int]
     ) -> list[list[int]]:
-        """The texts of a batch, see ``lxbench.greedy``.
+        """The texts of a batch, see ``lxbench.inference.greedy``.
 
         Args:
             model: the Whisper whose decoder this is.

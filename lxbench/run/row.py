@@ -6,20 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lxbench import roofline, score, verdict
+from lxbench import score, verdict
 from lxbench.baselines import Baseline, ClipRecord
-from lxbench.build import BuildReport
 from lxbench.corpus import Corpus
-from lxbench.disturbance import Disturbance
 from lxbench.gpu import State
 from lxbench.ladder import Variant
-from lxbench.profile import Profile
+from lxbench.run.disturbance import Disturbance
+from lxbench.run.throughput import Throughput
 from lxbench.score import Counts, Normalizer
-from lxbench.serve import Usage
 from lxbench.stats import MIN_CLIPS, Interval, Shift, Timing, effective, mean_ratio, timing
-from lxbench.throughput import Throughput
 from lxbench.transcribe import PARTS, Transcript
 from lxbench.verdict import Verdict, Word
+from lxbench.worker import roofline
+from lxbench.worker.build import BuildReport
+from lxbench.worker.profile import Profile
+from lxbench.worker.serve import Usage
 
 # What of a row is measured, and not judged.
 _MEASURED = (

@@ -15,13 +15,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lxbench import processes
-from lxbench.build import BuildReport
 from lxbench.corpus import Clip
 from lxbench.errors import LxbenchError
-from lxbench.profile import Profile
-from lxbench.serve import Job, Usage
 from lxbench.transcribe import Transcript
+from lxbench.worker import processes
+from lxbench.worker.build import BuildReport
+from lxbench.worker.profile import Profile
+from lxbench.worker.serve import Job, Usage
 
 
 class CrashError(LxbenchError):

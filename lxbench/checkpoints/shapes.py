@@ -14,7 +14,8 @@ from typing import Any
 
 import platformdirs
 
-from lxbench import embedded, kept
+from lxbench import kept
+from lxbench.checkpoints import embedded
 from lxbench.errors import UsageError
 
 PREFIX = "shape:"

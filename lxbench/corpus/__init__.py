@@ -18,8 +18,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lxbench import audio, listing
-from lxbench.audio import SAMPLE_RATE
+from lxbench.corpus import audio, listing
+from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import CorpusError
 
 EMBEDDED = "ivr-ru"

@@ -10,8 +10,8 @@ from pathlib import Path
 from lxbench import baselines, commits, machine, verdict, verdict_speed
 from lxbench.baselines import Speed
 from lxbench.commands import to_calibrate, to_compare_codes, to_record, typed
-from lxbench.row import Row
 from lxbench.run import Run
+from lxbench.run.row import Row
 from lxbench.settings import repeated
 from lxbench.stats import Change
 from lxbench.verdict import Verdict, Word
