@@ -12,29 +12,22 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lxbench import card, corpus, history, ladder, machine, models, options, others, score, settings, study
-from lxbench.commands import CORPORA
+from lxbench import card, collected, history, ladder, machine, models, options, others, settings, study
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import bencher, terminal
 from lxbench.report.progress import LiveProgress
-from lxbench.run import Run, ending, gate, looks, results, update
+from lxbench.run import Run, ending, gate, looks, planning, results, update
 from lxbench.run.ending import Ending
 from lxbench.run.row import Row, row_id
 from lxbench.verdict import Verdict, Word
 from lxbench.worker import processes
 
 _BEGAN = time.perf_counter()
-# What is timed is scored: time first. On a GPU the profiler leaves traces in a process: all that is timed comes before.
-_STAGES = {
-    "cpu": ("test_effect", "test_latency", "test_seconds", "test_accuracy", "test_profile", "test_throughput"),
-    "cuda": ("test_latency", "test_seconds", "test_accuracy", "test_throughput", "test_effect", "test_profile"),
-}
 
 SETTINGS = pytest.StashKey[settings.Settings]()
 LADDER = pytest.StashKey[ladder.Ladder]()
@@ -88,7 +81,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if not _is_bench(metafunc.definition):
+    if not collected.of_suite(metafunc.definition):
         return
     rows = _rows(metafunc.config)
     if "row" in metafunc.fixturenames:
@@ -101,7 +94,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    benches = [item for item in items if _is_bench(item)]
+    benches = [item for item in items if collected.of_suite(item)]
     for item in benches:
         item.add_marker("lxbench_row")
     _sort(config, items)
@@ -119,83 +112,49 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     config = session.config
-    benches = [item for item in session.items if _is_bench(item)]
+    benches = [item for item in session.items if collected.of_suite(item)]
     if not benches or config.option.collectonly:
         return
     _sort(config, session.items)  # --ff and --nf have put what failed or is new before all else.
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        tests = [(getattr(item, "originalname", ""), _row_of(item)) for item in benches]
-        others.check_whole(config, chosen, tests)
+        others.check_whole(config, chosen, [(collected.test_of(item), collected.row_of(item)) for item in benches])
         others.check_saving(config)
-        folder = config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
-        # What is wrong with the model is known at once; a large corpus takes a while to read.
-        source = models.resolve(chosen.model, chosen.revision)
-        models.check_language(source, chosen.language)
-        models.check_batch(source, chosen.batch)
-        imports = [name for id in _row_ids(benches) for name in _rows(config)[id].imports]
-        if processes.may_fork(chosen.device, chosen.variants):  # Meanwhile a server imports what workers need.
-            processes.start_server(chosen.device, source.folder, imports)
-        watcher = LiveProgress(config.stash[OUT])
-        clips, observed = _clips(chosen, watcher)
-        longest = max(clip.seconds for clip in clips.clips)
-        able = machine.instructions(chosen.device)
-        unfit = ladder.unfit(_rows(config).values(), source.family, chosen.language, longest, able)
-        reasons = {row_id(variant, chosen.device): variant.elsewhere for variant in unfit}
-        ids, out = _without(session, benches, reasons)
-        timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
-        here = machine.describe(chosen.threads, chosen.device)
-        config.stash[KEY] = history.key(chosen, source, clips, here)
-        storage = config._benchmarksession.storage  # type: ignore[attr-defined]
-        files = storage.query("[0-9][0-9][0-9][0-9]_") if hasattr(storage, "query") else []
-        saved = history.last(files, config.stash[KEY])
-        config.stash[HISTORY] = history.ratios(files, config.stash[KEY])
-        run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, saved, timed)
-        if not config.option.keyword:
-            run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
-        run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]
-        run.judged_again = _judged_again(session.items)
-        wanted = [_rows(config)[id] for id in ids]
-        update.check(run, wanted)
-        watcher.plan(looks.plan(run, wanted))
-    config.stash[RUN], config.stash[WATCHER] = run, watcher
+        config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
+        config.stash[WATCHER] = LiveProgress(config.stash[OUT])
+        config.stash[RUN] = _plan(session, benches)
     if config.option.verbose <= 0:
         _terminal(config).showfspath = False
 
 
-def _clips(chosen: settings.Settings, watcher: LiveProgress) -> tuple[corpus.Corpus, corpus.Corpus]:
-    """The checked clips of a run, and those that steps may look at."""
-    load = partial(corpus.load, root=CORPORA, skip_bad=chosen.skip_bad)
-    normalize = score.normalizer_for(chosen.language, chosen.normalizer).apply
-    clips = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, normalize=normalize, tell=watcher.checked)
-    named = {} if chosen.calibration in corpus.SHIPPED else chosen.columns
-    observed = load(chosen.calibration, columns=named, texts=False)
-    corpus.check_disjoint(observed, clips)
-    return clips, observed
-
-
-def _row_ids(benches: list[pytest.Item]) -> list[str]:
-    return list(dict.fromkeys(filter(None, map(_row_of, benches))))
-
-
-def _row_of(item: pytest.Item) -> str:
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    return str(params.get("row") or params.get("measured", ""))
-
-
-def _without(session: pytest.Session, benches: list[pytest.Item], unfit: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Take the rows out of a run that have no place in it; return the ids of the others, and of those."""
-    ids = _row_ids(benches)
-    kept, out = [id for id in ids if id not in unfit], [id for id in ids if id in unfit]
-    if out and not kept:
-        raise UsageError(
-            f"nothing is left to run: {'; '.join(f'{id} {unfit[id]}' for id in out)}",
-            expected="other rows, or a model and a corpus that they fit",
-            command="nox -s bench-cpu",
-        )
-    session.items[:] = [item for item in session.items if _row_of(item) not in unfit]
-    return kept, out
+def _plan(session: pytest.Session, benches: list[pytest.Item]) -> Run:
+    """The run of what was collected; tests of rows that have no place in it are taken out."""
+    config, rows = session.config, _rows(session.config)
+    chosen, watcher = config.stash[SETTINGS], config.stash[WATCHER]
+    # What is wrong with the model is known at once; a large corpus takes a while to read.
+    source = planning.model(chosen)
+    if processes.may_fork(chosen.device, chosen.variants):  # Meanwhile a server imports what workers need.
+        imports = [name for id in collected.rows_of(benches) for name in rows[id].imports]
+        processes.start_server(chosen.device, source.folder, imports)
+    clips, observed = planning.clips(chosen, watcher.checked)
+    unfit = planning.unfit(rows.values(), chosen, source, clips)
+    ids, out = collected.leave_out(session.items, {row_id(row, chosen.device): row.elsewhere for row in unfit})
+    timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
+    here = machine.describe(chosen.threads, chosen.device)
+    key = config.stash[KEY] = history.key(chosen, source, clips, here)
+    files = planning.saved(config._benchmarksession.storage)  # type: ignore[attr-defined]
+    config.stash[HISTORY] = history.ratios(files, key)
+    last, folder = history.last(files, key), config.stash[FOLDER]
+    run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, last, timed)
+    if not config.option.keyword:
+        run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
+    run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]
+    run.judged_again = collected.judged_again(session.items)
+    wanted = [rows[id] for id in ids]
+    update.check(run, wanted)
+    watcher.plan(looks.plan(run, wanted))
+    return run
 
 
 def _chosen(config: pytest.Config) -> list[ladder.Variant]:
@@ -203,6 +162,10 @@ def _chosen(config: pytest.Config) -> list[ladder.Variant]:
     if config.stash[SETTINGS].study:
         return [variant for variant in config.stash[LADDER] if variant.name in study.ROWS]
     return [variant for variant in config.stash[LADDER] if not variant.study]
+
+
+def _sort(config: pytest.Config, items: list[pytest.Item]) -> None:
+    collected.sort(items, list(_rows(config)), config.stash[SETTINGS].device)
 
 
 def _rows(config: pytest.Config) -> dict[str, ladder.Variant]:
@@ -215,40 +178,6 @@ def _terminal(config: pytest.Config) -> pytest.TerminalReporter:
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     assert isinstance(reporter, pytest.TerminalReporter)
     return reporter
-
-
-def _is_bench(item: pytest.Item) -> bool:
-    """Whether a test asks for our ``run``; a repository may have a fixture of that name for its own tests."""
-    known = item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
-    return any(definition.func.__module__ == __name__ for definition in known.get("run", ())[-1:])
-
-
-def _sort(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the tests of the suite in the order in which rows are measured, behind all others."""
-    first, *rest = _rows(config)
-    # fp32 is timed beside every variant anyway: what is left of it can wait, and the first verdict is there sooner.
-    order = {id: number for number, id in enumerate([*rest, first])}
-    stages = _STAGES[config.stash[SETTINGS].device]
-    items.sort(key=lambda item: _place(item, order, stages) if _is_bench(item) else (-2, 0))
-
-
-def _judged_again(items: list[pytest.Item]) -> frozenset[str]:
-    """The ids of the rows whose speed is judged once more at the end, unless ``--benchmark-only`` skips that."""
-    last = (item for item in items if getattr(item, "originalname", "") == "test_speed" and _is_bench(item))
-    return frozenset(_row_of(item) for item in last if item.get_closest_marker("skip") is None)
-
-
-def _place(item: pytest.Item, order: dict[str, int], stages: tuple[str, ...]) -> tuple[int, int]:
-    """Row by row, and within a row stage by stage; then all speeds, what compares rows last.
-
-    What is undecided about a row's speed is timed again minutes later, when the machine may be in another state.
-    """
-    if not hasattr(item, "callspec"):
-        return (-1, 0)
-    params, stage = item.callspec.params, getattr(item, "originalname", "")
-    if "row" in params:
-        return (order[params["row"]], stages.index(stage) if stage in stages else len(stages))
-    return (len(order), order[params["measured"]] if "measured" in params else len(order))
 
 
 # --- fixtures ----------------------------------------------------------------------------------------------

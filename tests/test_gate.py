@@ -8,16 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import pytest
-
-from lxbench import others, plugin
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
-from lxbench.errors import UsageError
 from lxbench.history import Saved
 from lxbench.run import gate
 from lxbench.run.disturbance import Disturbance
-from lxbench.settings import Settings
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Verdict, Word
 from lxbench.worker.profile import Operator, Profile
@@ -63,19 +58,6 @@ def test_kernels_that_are_left_until_all_is_timed_are_looked_at_once(tmp_path: P
     assert gate.judge_effect(row).word is Word.PASS
 
 
-def test_on_a_gpu_what_is_timed_comes_before_the_profiler() -> None:
-    tests: Any = [
-        SimpleNamespace(callspec=SimpleNamespace(params={"row": "bf16-cuda"}), originalname=name)
-        for name in ("test_profile", "test_effect", "test_throughput", "test_accuracy", "test_latency", "test_seconds")
-    ]
-    order = {"cpu": list[str](), "cuda": list[str]()}
-    for device, names in order.items():
-        tests.sort(key=lambda test: plugin._place(test, {"bf16-cuda": 1}, plugin._STAGES[device]))
-        names += [test.originalname.removeprefix("test_") for test in tests]
-    assert order["cpu"] == ["effect", "latency", "seconds", "accuracy", "profile", "throughput"]
-    assert order["cuda"] == ["latency", "seconds", "accuracy", "throughput", "effect", "profile"]
-
-
 def test_a_graph_compiled_while_clips_were_timed_spoils_the_speed(tmp_path: Path, clips: Corpus) -> None:
     run = make_run(tmp_path, clips)
     row = make_row(run)
@@ -106,24 +88,6 @@ def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
     assert gate.judge_profile(row).text == "the profile of the decoder is empty"
     row.profiles["decoder"] = Profile(top, (Operator("fmha", 0.5, 1.0, 1),), tmp_path)
     assert gate.judge_profile(row) == Verdict(Word.PASS, "encoder: aten::addmm 44%; decoder: fmha 50%")
-
-
-@pytest.mark.parametrize("option", ["lf", "stepwise"])
-def test_what_only_judges_again_is_not_run_alone(option: str) -> None:
-    settings = Settings("cpu", clips=8, model="my model")
-    config: Any = SimpleNamespace(option=SimpleNamespace(**{option: True}))
-    whole = [("test_latency", "a-cpu"), ("test_speed", "a-cpu"), ("test_no_orphans", "")]
-    others.check_whole(config, settings, whole)
-    for name in ("test_speed", "test_seconds"):
-        part = [*whole, (name, "b-cpu"), ("test_accuracy", "c-cpu")]
-        with pytest.raises(UsageError, match="only what was red would run, and not what times it: b-cpu") as raised:
-            others.check_whole(config, settings, part)
-        asked = "-k '[a-cpu] or [b-cpu] or [c-cpu]' --lx-model 'my model' --lx-clips 8"
-        assert raised.value.command == f"nox -s bench-cpu -- {asked}"
-        config.option = SimpleNamespace()
-        others.check_whole(config, settings, part)  # It was asked for by name, and is skipped.
-        config.option = SimpleNamespace(**{option: True})
-    others.check_whole(config, replace(settings, timing=False), [("test_speed", "b-cpu")])
 
 
 def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(stored: Path, clips: Corpus) -> None:
