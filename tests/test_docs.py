@@ -42,6 +42,30 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_modules_are_where_they_are_said_to_be(page: Path) -> None:
+    for name in re.findall(r"\b(?:lxbench|tools|bench|tests)/[\w/]+\.py", page.read_text("utf-8")):
+        assert (ROOT / name).is_file(), name
+    for name in re.findall(r"python -m (tools[.\w]*)", page.read_text("utf-8")):
+        path = ROOT.joinpath(*name.split("."))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file(), name
+
+
+def test_the_map_of_the_house_has_all_its_rooms() -> None:
+    (rooms,) = re.findall(r"## The house\n(.*?)\n## ", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
+    told = set(re.findall(r"`(\w+(?:\.py|/))`", rooms)) - {
+        "bench/",
+        "tests/",
+        "tools/",
+        "docs/",
+        "lxbench/",
+        "baselines/",
+    }
+    package = ROOT / "lxbench"
+    modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+    assert told == modules | {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_have_sessions_and_rows_that_there_are(page: Path) -> None:
     sessions = {name or function for name, function in SESSIONS}
     assert "bench-cpu" in sessions
