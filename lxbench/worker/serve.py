@@ -101,10 +101,8 @@ def _answer_requests(connection: Connection, job: Job) -> None:
     with calibration.clips(job.calibration, job.calibration_language) as asked:
         loaded, report = build(variant, job.folder, job.device, stage, job.earlier)
     report.calibrated = bool(asked)
-    if (
-        job.device == "cuda"
-    ):  # What was loaded in float32 and cast is the driver's again, or it would count as the row's.
-        gc.collect()
+    if job.device == "cuda":
+        gc.collect()  # What was loaded in float32 and cast is the driver's again, or it would count as the row's.
         torch.cuda.empty_cache()
     stage("compiling, warming up" if report.census["compiled"] else "warming up")
     warm_up(loaded, report, read_audio(job.warm_up), job.language, job.seconds)
