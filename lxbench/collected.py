@@ -66,7 +66,7 @@ def leave_out(items: list[pytest.Item], unfit: Mapping[str, str]) -> tuple[list[
         unfit: why, by the id of the row.
 
     Returns:
-        The ids of the rows that stay, and of those that had tests.
+        The ids of the rows that stay, and of those that were taken out.
 
     Raises:
         UsageError: none would stay.

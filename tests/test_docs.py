@@ -41,7 +41,7 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=lambda page: page.name)
 def test_modules_are_where_they_are_said_to_be(page: Path) -> None:
     for name in re.findall(r"\b(?:lxbench|tools|bench|tests)/[\w/]+\.py", page.read_text("utf-8")):
         assert (ROOT / name).is_file(), name
@@ -61,6 +61,10 @@ def test_the_map_of_the_house_has_all_its_rooms() -> None:
         "baselines/",
     }
     package = ROOT / "lxbench"
+    for name in ("run", "worker"):
+        (room,) = re.findall(rf"^\| `{name}/` \|(.*)$", rooms, re.MULTILINE)
+        inside = {path.stem for path in (package / name).glob("*.py")} - {"__init__"}
+        assert set(re.findall(r"`([a-z]\w+)`", room)) == inside
     modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
     assert told == modules | {f"{path.parent.name}/" for path in package.glob("*/__init__.py")}
 

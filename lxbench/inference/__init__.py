@@ -1,1 +1,1 @@
-"""Whisper for inference alone: what steps put in the place of what transformers brings, from features to tokens."""
+"""Whisper for inference alone: what steps put in the place of transformers' own, and the features of a GPU."""
