@@ -116,7 +116,7 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any], across_models: bool =
         word = str(verdict.worst(said.values()))
         rows.append(
             {**row, "verdict": word, "verdicts": {what: _values(each) for what, each in said.items()}}
-            | {"baseline": None if earlier is None else _kept(earlier)}
+            | {"baseline": None if earlier is None else _kept(earlier), "excused": None}
         )
     present = {row["id"] for row in now["rows"]}
     gone = [row["variant"] for row in then["rows"] if row["id"] not in present]

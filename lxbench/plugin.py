@@ -39,6 +39,7 @@ KEY = pytest.StashKey[Mapping[str, Any]]()
 HISTORY = pytest.StashKey[list[dict[str, Any]]]()
 ENDING = pytest.StashKey[Ending]()
 CRASHED = pytest.StashKey[set[str]]()
+FAILED = pytest.StashKey[tuple[Row, str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -234,6 +235,7 @@ def expect(request: pytest.FixtureRequest, run: Run) -> Callable[[Row, str, Verd
                 pytest.skip(f"{row.id} CRASHED before")
             crashed.add(row.id)
         if said.word.red:
+            row.failed[what], request.node.stash[FAILED] = "", (row, what)
             pytest.fail(f"{said.word} {row.id} {what}: {said.text}", pytrace=False)
 
     return expect
@@ -246,18 +248,22 @@ def pytest_report_teststatus(report: pytest.CollectReport | pytest.TestReport) -
     # A row prints a line of its own when it is done; dots between would break it. A red verdict is told in our summary,
     # with its clips, and not once more under FAILURES: that is left to what went wrong unforeseen.
     if "lxbench_row" in report.keywords and (report.when == "call" or report.outcome == "skipped"):
+        if hasattr(report, "wasxfail"):
+            return "xfailed" if report.skipped else "xpassed", "", ""
         return "red" if getattr(report, "verdict", False) else report.outcome, "", ""
     return None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,  # noqa: ARG001 - the hook's signature
-    call: pytest.CallInfo[None],
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     error = call.excinfo.value if call.excinfo else None
     report.verdict = isinstance(error, pytest.fail.Exception) and not error.pytrace  # type: ignore[attr-defined]
+    if hasattr(report, "wasxfail") and report.skipped and FAILED in item.stash:
+        row, what = item.stash[FAILED]
+        row.failed[what] = report.wasxfail or "no reason is given"
     return report
 
 
@@ -299,7 +305,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
         config.stash[ENDING] = ended
         storage.handle_saving = others.told(storage.handle_saving, session, ended.unwritten)
-        red = ended.updated or ended.unwritten or any(row.word.red for row in run.rows)
+        red = ended.updated or ended.unwritten or any(row.word.red and not row.excused for row in run.rows)
         if exitstatus == pytest.ExitCode.OK and red:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
         elif exitstatus == pytest.ExitCode.OK and not _anything_judged(config):
@@ -325,7 +331,7 @@ def _describe(config: pytest.Config, run: Run) -> None:
 
 
 def _anything_judged(config: pytest.Config) -> bool:
-    return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed"))
+    return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed", "xfailed", "xpassed"))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -16,9 +16,8 @@ CONFIDENCE = 0.95
 # Of the interval of a change: it is held against a limit on one side, and 5 % there is what a test of non-inferiority
 # allows (Schuirmann 1987, doi 10.1007/BF01068419).
 CHANGE_CONFIDENCE = 0.90
-RUN_ALARMS = (
-    0.01  # The share of runs in which a row is said to be slower that is not, all rows together; as for faster.
-)
+# The share of runs in which a row is said to be slower that is not, all rows together; as for faster.
+RUN_ALARMS = 0.01
 MIN_CLIPS = 3  # Below, an interval means nothing.
 _ROUNDING = 1e-12
 _RESAMPLES = 9999

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from lxbench import baselines, machine
 from lxbench.corpus import Corpus
@@ -19,6 +20,9 @@ from tests.samples import MODEL
 FP32, BF16 = Variant("fp32", CPU, runs="addmm float32"), Variant("bf16", CPU, runs="addmm bfloat16")
 
 
+Kind = TypeVar("Kind", bound=Run)
+
+
 class Silent:
     def stage(self, row: str, text: str) -> None: ...
     def clip(self, row: str, number: int, of: int, text: str) -> None: ...
@@ -26,11 +30,16 @@ class Silent:
 
 
 def make_run(folder: Path, clips: Corpus, *updates: str) -> Run:
+    return make_run_of(Run, folder, clips, *updates)
+
+
+def make_run_of(kind: type[Kind], folder: Path, clips: Corpus, *updates: str) -> Kind:
+    """A run of a class that does something else where workers would be asked."""
     settings = Settings(
         "cpu", "embedded", "ivr-ru", "ru", 4, folder / "baselines", frozenset(updates), folder / "results", threads=2
     )
     source = ModelSource("embedded", "whisper-base", folder, MODEL)
-    return Run(
+    return kind(
         settings, source, clips, clips.first(1), (FP32, BF16), folder / "results" / "now", Silent(), machine.describe(2)
     )
 

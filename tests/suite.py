@@ -142,3 +142,11 @@ def git(folder: Path, *arguments: str) -> str:
     who = ("-c", "user.name=x", "-c", "user.email=x", "-c", "commit.gpgsign=false")
     command, own = ["git", *who, *arguments], commits.environ()
     return subprocess.run(command, cwd=folder, env=own, capture_output=True, text=True, check=True).stdout
+
+
+def committed(folder: Path, message: str = "x") -> str:
+    """Commit all that a folder holds, in a repository that is made there if there is none; the short hash."""
+    git(folder, "init", "-q")
+    git(folder, "add", ".")
+    git(folder, "commit", "-q", "-m", message)
+    return git(folder, "rev-parse", "--short", "HEAD").strip()

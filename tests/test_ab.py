@@ -15,7 +15,7 @@ import pytest
 from lxbench import ab
 from lxbench.errors import UsageError
 from lxbench.report import terminal
-from tests.suite import ROOT, Flat, bench_environ, copy_clips, disturbed, git, needs_git, refused
+from tests.suite import ROOT, Flat, bench_environ, committed, copy_clips, disturbed, git, needs_git, refused
 
 
 def made(factor: float, seed: int, apart: float = 0.0, **row: Any) -> dict[str, Any]:
@@ -137,9 +137,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert asked in rows
     (clone / "rows.py").write_text(rows.replace(asked, 'getattr(__import__("lxbench"), "HARM", "")'), "utf-8")
     (clone / ".gitignore").write_text("__pycache__/\n")
-    git(clone, "init", "-q")
-    git(clone, "add", ".")
-    git(clone, "commit", "-q", "-m", "as it is")
+    committed(clone)
     return clone
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from lxbench.report import advice
 from lxbench.settings import Settings
 from tests.reported import results, row
+from tests.suite import committed, needs_git
 
 SETTINGS = Settings("cpu", "embedded", "ivr-ru", "ru", 0, Path("baselines"), frozenset(), Path("results"))
 
@@ -61,6 +61,12 @@ def test_so_is_what_is_slower_and_says_the_same_before_it_is_accepted() -> None:
     )
 
 
+def test_a_row_that_is_expected_to_be_red_asks_for_nothing() -> None:
+    expected = row("x", "REGRESSED", excused="waits for the next torch")
+    assert advice.next_command(results(expected, row("bf16", "PASS")), SETTINGS, []) == ""
+    assert "[q-cpu]'" in advice.next_command(results(expected, row("q", "NEW")), SETTINGS, [])
+
+
 def test_the_log_of_a_row_is_shown_wherever_it_is() -> None:
     settings = replace(SETTINGS, results=Path("my results"))
     command = advice.next_command(results(row("x", "CRASHED")), settings, [])
@@ -92,7 +98,7 @@ def test_orphans_are_pruned_by_the_next_command() -> None:
     assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+@needs_git
 def test_the_diff_of_baselines_has_new_and_deleted_ones_too(tmp_path: Path) -> None:
     place = tmp_path / "of mine"
     place.mkdir()
@@ -102,7 +108,7 @@ def test_the_diff_of_baselines_has_new_and_deleted_ones_too(tmp_path: Path) -> N
     def shell(command: str) -> str:
         return subprocess.run(command, cwd=tmp_path, shell=True, capture_output=True, text=True, check=True).stdout
 
-    shell("git init -q . && git add . && git -c user.name=x -c user.email=x commit -q -m x")
+    committed(tmp_path)
     (place / "kept").write_text("kept now")
     (place / "new").write_text("new now")
     (place / "deleted").unlink()

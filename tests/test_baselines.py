@@ -1,24 +1,30 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from lxbench import baselines
-from lxbench.baselines import ClipRecord
+from lxbench.baselines import ClipRecord, Spread
 from lxbench.errors import BaselineError
 from lxbench.score import Counts
 from lxbench.stats import Timing
-from tests.samples import CLIP, baseline
+from tests.samples import CLIP, SPEED, baseline
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     path = baselines.folder(tmp_path, "whisper-base", "ivr-ru", "cpu") / "bf16.json"
     assert baselines.read(path) is None
-    baselines.write(path, baseline())
-    assert baselines.read(path) == baseline()
+    said = replace(CLIP, text="четыре", counts=Counts(3, 2, 11, 4))
+    timed = Timing({"one": 1.9}, {"one": 0.5}, processes=4.25, occasions=1.8)
+    known = replace(SPEED, timed=timed, spread=Spread(0.004, 0.02, 10, "2026-11-24"))
+    other = replace(known, machine={"isa": [], "threads": 8}, recorded="2026-11-25", otherwise=(said,), spread=None)
+    whole = replace(baseline(), speeds=(known, other), calibration="c" * 64)
+    assert all(getattr(whole, each.name) != each.default for each in fields(whole))
+    baselines.write(path, whole)
+    assert baselines.read(path) == whole
     assert [file.name for file in path.parent.iterdir()] == ["bf16.json"]
 
 

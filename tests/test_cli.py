@@ -211,6 +211,27 @@ def test_a_deleted_baseline(bench: Bench, stored: Path) -> None:
     assert done.returncode == 1
 
 
+def test_a_row_that_is_marked_as_one_that_fails_does_not_fail_the_run(bench: Bench, stored: Path) -> None:
+    """As docs/ci.md has it; another row that is red does."""
+    (known,) = re.findall(r"<!-- expected -->\n```python\n(.*?)```", (ROOT / "docs" / "ci.md").read_text(), re.DOTALL)
+    assert "bf16" in known
+    (stored / "known.py").write_text(known.replace("bf16", "harmed"))
+    environ = {"PYTHONPATH": f"{stored}{os.pathsep}{ROOT}", "LXBENCH_TEST_HARM": "accuracy"}
+    rows = ("--lx-corpus", stored / "small", "--lx-variants", ROWS, "--benchmark-disable", "-k", "[harmed-cpu]")
+    done = bench(*rows, "-p", "known", **environ)
+    assert done.returncode == 0, done.stdout
+    assert said(stored) == {"harmed": "REGRESSED"}
+    assert "REGRESSED, expected" in done.stdout
+    assert "harmed is red and does not fail the run, for it is marked xfail: waits for the next torch" in Flat(
+        done.stdout
+    )
+    assert "next: " not in done.stdout
+    baseline_of(stored, "fp32").unlink()
+    done = bench(*rows[:-1], "[harmed-cpu] or [fp32-cpu]", "--lx-clips", "1", "-p", "known", **environ)
+    assert said(stored)["fp32"] == "NEW"
+    assert done.returncode == 1
+
+
 def test_a_run_that_stops_at_the_first_red_row_records_nothing(bench: Bench, stored: Path) -> None:
     rows = ["--lx-corpus", stored / "small", "--lx-clips", "3", "-k", "[fp32-cpu] or [bf16-cpu]"]
     done = bench(*rows, "-x", "--lx-update", "new")

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from lxbench import compare
+from lxbench.corpus import Corpus
 from lxbench.errors import UsageError
 from lxbench.run import results
 from lxbench.verdict import Tolerance
+from tests.made import make_row, make_run
 from tests.suite import ROOT
 
 MACHINE = {"cpu": "x", "isa": ["avx2"], "threads": 2}
@@ -88,6 +90,7 @@ def save(path: Path, values: dict[str, Any]) -> Path:
 UNPAIRED = {**row("bf16", 0.5), "clips": [{**each, "pairs": []} for each in row("bf16", 0.5)["clips"]]}
 UNTIMED = {**UNPAIRED, "seconds": None, "ratio": None}
 IDLE = {"effect": {"word": "CRASHED", "text": "never ran"}, "speed": {"word": "PASS", "text": ""}}
+WRECK = {"usable": {"word": "REGRESSED", "text": "not caught"}, "accuracy": {"word": "REGRESSED", "text": "then"}}
 OTHER = {"name": "tuned", "fingerprint": "b" * 64}
 BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
 
@@ -115,6 +118,7 @@ BEFORE = run(row("fp32", 1.0), row("bf16", 0.5))
         (run({**row("bf16", 0.5), "crash": "killed"}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: killed"),
         (run({**row("bf16", 0.5), "complete": False}, row("fp32", 1.0)), 1, "was cut off after 12 of its clips"),
         (run({**row("bf16", 0.5), "verdicts": IDLE}, row("fp32", 1.0)), 1, "CRASHED bf16-cpu effect: never ran"),
+        (run({**row("bf16", 0.5), "verdicts": WRECK}, row("fp32", 1.0)), 1, "REGRESSED bf16-cpu usable: not caught"),
         (run(UNPAIRED, row("fp32", 1.0)), 0, "INCONCLUSIVE bf16-cpu speed: too few clips"),
         (run(*BEFORE["rows"], corpus={"clips": []}), 0, "PASS"),
         (run(row("fp32", 1.0), row("bf16", 0.5, wrong=2), corpus={"clips": []}), 1, "REGRESSED bf16-cpu accuracy"),
@@ -139,6 +143,47 @@ def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(apart
     assert judged["verdicts"]["speed"]["word"] == "PASS"
     assert judged["verdicts"].get("seconds", {}).get("word") == word
     assert "seconds" not in fp32["verdicts"]
+
+
+def test_rows_are_made_as_results_has_them(tmp_path: Path, clips: Corpus) -> None:
+    real = results.row_values(made := make_run(tmp_path, clips), make_row(made))
+    assert set(row("bf16", 0.5)) <= set(real)
+    assert set(clip(0, 0.5, 0)) <= set(real["clips"][0])
+
+
+def test_nor_are_they_on_another_machine() -> None:
+    spread = {"ratio": 0.0, "seconds": 0.01, "runs": 10, "recorded": "2026-11-24"}
+    slow = {**row("bf16", 0.5), "baseline": {"spread": spread}}
+    slow["clips"] = [{**clip, "seconds": 1.2 * clip["seconds"]} for clip in slow["clips"]]
+    for cpu, word in (("x", "REGRESSED"), ("y", "PASS")):
+        judged = compare.judge(BEFORE, run(slow, row("fp32", 1.0), machine={**MACHINE, "cpu": cpu}))["rows"][0]
+        assert judged["verdict"] == word
+
+
+@pytest.mark.parametrize(("apart", "word"), [(0.006, "REGRESSED"), (0.2, "INCONCLUSIVE")])
+def test_how_far_equal_runs_of_the_earlier_one_are_apart_counts(apart: float, word: str) -> None:
+    spread = {"ratio": apart, "seconds": 0.01, "runs": 10, "recorded": "2026-11-24"}
+    then = run(row("fp32", 1.0), {**row("bf16", 0.5), "baseline": {"spread": spread}})
+    assert compare.judge(then, run(row("fp32", 1.0), row("bf16", 0.6)))["rows"][1]["verdict"] == word
+
+
+@pytest.mark.parametrize(("others", "word"), [(0, "REGRESSED"), (200, "INCONCLUSIVE")])
+def test_the_more_rows_two_runs_share_the_surer_a_slowdown_has_to_be(others: int, word: str) -> None:
+    noisy = row("bf16", 0.6)
+    for number, clip in enumerate(noisy["clips"]):
+        clip["pairs"] = [(ref, own * (0.86, 1.14)[number % 2]) for ref, own in clip["pairs"]]
+    steady = [row(f"x{number}", 0.5) for number in range(others)]
+    assert compare.judge(run(row("bf16", 0.5), *steady), run(noisy, *steady))["rows"][0]["verdict"] == word
+
+
+def test_clips_that_only_the_later_run_has_heard_are_left_out() -> None:
+    judged = compare.judge(run(row("fp32", 1.0, clips=8), row("bf16", 0.5, clips=8)), BEFORE)["rows"]
+    assert [each["verdict"] for each in judged] == ["PASS", "PASS"]
+
+
+def test_what_excused_a_row_in_its_run_does_not_excuse_it_here() -> None:
+    now = run(row("fp32", 1.0), {**row("bf16", 0.5, wrong=2), "excused": "waits for the next torch"})
+    assert compare.judge(BEFORE, now)["rows"][1]["excused"] is None
 
 
 def test_what_only_the_later_run_has_timed_is_undecided_and_what_the_earlier_lost_is_named() -> None:

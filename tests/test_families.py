@@ -112,5 +112,9 @@ def test_the_ladder_measures_and_gates_it(bench: Bench, moonshine: Path, small_c
     assert results(tmp_path)["absent"] == [
         {"variant": "prune-vocab", "why": "its steps take a Whisper apart, this is a moonshine"}
     ]
+    assert {row["verdicts"]["accuracy"]["word"] for row in said.values()} == {"NEW"}
     done = bench(*asked, "--benchmark-disable")
     assert done.returncode == 0, done.stdout + done.stderr
+    judged = [row["verdicts"]["accuracy"] for row in results(tmp_path)["rows"]]
+    assert len(judged) == 3
+    assert all(each["word"] == "PASS" and each["text"].startswith("WER ") for each in judged)

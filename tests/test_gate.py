@@ -8,16 +8,18 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.history import Saved
 from lxbench.run import gate
 from lxbench.run.disturbance import Disturbance
 from lxbench.transcribe import Transcript
-from lxbench.verdict import Verdict, Word
+from lxbench.verdict import Tolerance, Verdict, Word
 from lxbench.worker.profile import Operator, Profile
 from lxbench.worker.serve import Usage
-from tests.made import FP32, make_row, make_run
+from tests.made import BF16, FP32, make_row, make_run
 
 
 def test_usable_is_judged_against_fp32_of_the_same_run(tmp_path: Path, clips: Corpus) -> None:
@@ -114,6 +116,43 @@ def test_seconds_are_judged_where_it_is_known_how_far_equal_runs_are_apart(store
         assert verdict.word is word
     assert said(0.6, None) is None
     assert said(0.6, 0.01, is_reference=True) is None  # What shows the machine's hours is not judged by them.
+
+
+@pytest.mark.parametrize(("comparisons", "word"), [(1, Word.REGRESSED), (1000, Word.INCONCLUSIVE)])
+def test_the_more_rows_a_run_has_the_surer_a_slowdown_has_to_be(
+    stored: Path, clips: Corpus, comparisons: int, word: Word
+) -> None:
+    run = make_run(stored, clips)
+    run.comparisons = comparisons
+    row = make_row(run, seconds=0.62)
+    slower = {id: said.seconds * (0.97, 1.03)[n % 2] for n, (id, said) in enumerate(row.transcripts.items())}
+    row.pairs = {id: [(ref, slower[id])] for id, ((ref, _),) in row.pairs.items()}
+    row.transcripts = {id: replace(said, seconds=slower[id]) for id, said in row.transcripts.items()}
+    assert gate.judge_speed(run, row).word is word
+    assert row.baseline is not None
+    (speed,) = row.baseline.speeds
+    row.baseline = replace(row.baseline, speeds=(replace(speed, spread=Spread(0.002, 0.002, 10, "2026-11-24")),))
+    seen = {id: rounds[0][0] for id, rounds in row.pairs.items()}
+    run.saved = Saved("0007_x", {row.id: [0.5 + n / 100 for n in range(4)]}, reference={row.id: seen})
+    said = gate.judge_seconds(run, row)
+    assert said is not None
+    assert said.word is word
+
+
+def test_a_row_is_held_to_its_own_tolerance(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips)
+    assert gate.judge_accuracy(run, make_row(run, wrong=1)).word is Word.REGRESSED
+    own = make_row(run, replace(BF16, tolerance=Tolerance(wer=1.0, cer=1.0)), wrong=1)
+    assert gate.judge_accuracy(run, own).word is Word.PASS
+
+
+def test_a_row_is_excused_where_all_that_is_red_of_it_is(tmp_path: Path, clips: Corpus) -> None:
+    row = make_row(make_run(tmp_path, clips))
+    assert row.excused == ""
+    row.failed = {"accuracy": "waits for the next torch", "effect": "waits for the next torch", "speed": "slow disk"}
+    assert row.excused == "waits for the next torch; slow disk"
+    row.failed["seconds"] = ""
+    assert row.excused == ""
 
 
 def test_what_disturbed_an_undecided_speed_is_said(stored: Path, clips: Corpus) -> None:

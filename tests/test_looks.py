@@ -16,7 +16,7 @@ from lxbench.stats import Timing
 from lxbench.transcribe import Transcript
 from lxbench.verdict import Tolerance, Verdict, Word
 from lxbench.worker.serve import Usage
-from tests.made import BF16, FP32, Silent, judge, make_row, make_run
+from tests.made import BF16, FP32, judge, make_row, make_run, make_run_of
 
 
 class Patient(Run):
@@ -33,8 +33,7 @@ class Patient(Run):
 
 def make_patient(stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch) -> Patient:
     monkeypatch.setattr(looks, "PAIRED_CLIPS", 4)
-    plain = make_run(stored, clips)
-    patient = Patient(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    patient = make_run_of(Patient, stored, clips)
     patient.judged_again = frozenset({"bf16-cpu", "other-cpu"})
     return patient
 
@@ -278,8 +277,7 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
                     fp32, own = rounds[0]
                     rounds.append((fp32 * (1 + noise * (-1) ** self.repeats), own))
 
-        plain = make_run(stored, clips, *update)
-        run = Recording(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+        run = make_run_of(Recording, stored, clips, *update)
         row = make_row(run)
         assert row.baseline is not None
         if not clips_known:
@@ -302,8 +300,9 @@ def test_a_record_is_timed_again_until_it_is_sure(stored: Path, clips: Corpus, m
 
 
 @pytest.mark.parametrize("updates", [(), ("changed",)])
+@pytest.mark.parametrize("what", ["crash", "speed_crash"])
 def test_a_row_that_crashes_when_it_is_timed_again_is_not_timed_for_ever(
-    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, updates: tuple[str, ...]
+    stored: Path, clips: Corpus, monkeypatch: pytest.MonkeyPatch, updates: tuple[str, ...], what: str
 ) -> None:
     monkeypatch.setattr(looks, "PAIRED_CLIPS", 4)
 
@@ -312,10 +311,10 @@ def test_a_row_that_crashes_when_it_is_timed_again_is_not_timed_for_ever(
 
         def time_again(self, row: Row) -> None:
             self.repeats += 1
-            row.crash = "killed"
+            assert self.repeats < 9
+            setattr(row, what, "killed")
 
-    plain = make_run(stored, clips, *updates)
-    run = Dying(plain.settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    run = make_run_of(Dying, stored, clips, *updates)
     row = make_row(run, seconds=0.65)
     assert looks.judge_again(run, row)["speed"] == Verdict(Word.CRASHED, "killed")
     assert run.repeats == 1
@@ -340,12 +339,12 @@ def make_slow(
 ) -> Listening:
     """A run in which bf16 is recorded as not faster than fp32, and fp32 is timed beside two clips of four."""
     monkeypatch.setattr(looks, "PAIRED_CLIPS", 2)
-    plain = make_run(stored, clips)
     recorded = make_run(stored, clips, "changed")
     judge(recorded, make_row(recorded, seconds=seconds))
     list(update.write(recorded, "2026-11-24"))
-    settings = replace(plain.settings, **changes)
-    return Listening(settings, plain.source, clips, clips, plain.ladder, plain.folder, Silent(), plain.machine)
+    run = make_run_of(Listening, stored, clips)
+    run.settings = replace(run.settings, **changes)
+    return run
 
 
 def listen(run: Listening, seconds: float = 1.0) -> Row:

@@ -64,27 +64,29 @@ def pytest_collection_modifyitems(items):
 
 def pytest_runtestloop(session):
     from lxbench import plugin
-    seen = [[item.name for item in session.items], sorted(session.config.stash[plugin.RUN].judged_again)]
+    run = session.config.stash[plugin.RUN]
+    seen = [[item.name for item in session.items], sorted(run.judged_again), run.comparisons]
     pathlib.Path(os.environ["LXBENCH_TEST_MARK"]).write_text(json.dumps(seen))
     return True
 """
 
 
 @pytest.mark.parametrize(
-    ("options", "again"), [([], "bf16-cpu fp32-cpu"), (["--benchmark-only"], ""), (["-m", "benchmark"], "")]
+    ("options", "again"), [([], "bf16-cpu fp32-cpu plain-cpu"), (["--benchmark-only"], ""), (["-m", "benchmark"], "")]
 )
 def test_rows_are_measured_in_their_order_and_it_is_known_whether_a_second_look_will_come(
     bench: Bench, small_corpus: Path, tmp_path: Path, options: list[str], again: str
 ) -> None:
     (tmp_path / "peek.py").write_text(_PEEK)
-    rows = ["--lx-corpus", small_corpus, "-k", "[fp32-cpu] or [bf16-cpu]"]
+    rows = ["--lx-corpus", small_corpus, "-k", "[fp32-cpu] or [bf16-cpu] or [plain-cpu]"]
     environ = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}", "LXBENCH_TEST_MARK": str(tmp_path / "seen")}
     done = bench(*rows, "-p", "peek", *options, **environ)
     assert done.returncode == 4, "nothing was measured"
-    order, judged_again = json.loads((tmp_path / "seen").read_text())
+    order, judged_again, comparisons = json.loads((tmp_path / "seen").read_text())
+    assert comparisons == 2, "fp32 is held against nothing"
     assert judged_again == again.split()
     timed = [name for name in order if name.startswith("test_latency")]
-    assert timed == ["test_latency[bf16-cpu]", "test_latency[fp32-cpu]"]
+    assert timed == ["test_latency[bf16-cpu]", "test_latency[plain-cpu]", "test_latency[fp32-cpu]"]
     if not options:
         assert order.index("test_effect[bf16-cpu]") < order.index(timed[0]) < order.index("test_accuracy[bf16-cpu]")
         assert order.index("test_speed[bf16-cpu]") > order.index(timed[-1])

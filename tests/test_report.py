@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lxbench.corpus import Corpus
 from lxbench.history import Comparison
 from lxbench.report import bencher, details, markdown, remarks, table, terminal
+from lxbench.run.results import row_values
 from lxbench.stats import Change, Interval
 from lxbench.verdict import Word
+from tests.made import make_row, make_run
 from tests.reported import ending, results, row
 
 WIDE_ROWS = [row("fp32", "PASS", ratio=None), row("ptq-dynamic", "INCONCLUSIVE"), row("x", "REGRESSED", usable=False)]
@@ -144,8 +148,18 @@ def test_a_long_name_leaves_room_for_the_verdict_in_80_columns() -> None:
     assert re.search(r"^prune-structured-bf16 .* INCONCLUSIVE *$", ending(results(long), 120), re.MULTILINE)
 
 
+def test_rows_are_made_as_results_has_them(tmp_path: Path, clips: Corpus) -> None:
+    real = row_values(run := make_run(tmp_path, clips), make_row(run))
+    assert set(row("bf16", "PASS")) <= set(real)
+    assert all(set(each) <= set(real["clips"][0]) for each in row("bf16", "PASS")["clips"])
+
+
 def test_a_row_that_is_declared_unusable_says_so() -> None:
     assert table.cells(row("x", "PASS", usable=False, declared_unusable=True))[-1] == "PASS, unusable as declared"
+
+
+def test_a_row_that_is_expected_to_be_red_says_so() -> None:
+    assert table.cells(row("x", "REGRESSED", usable=False, excused="a reason"))[-1] == "REGRESSED, unusable, expected"
 
 
 def test_the_details_tell_what_a_step_changed() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from lxbench import stats
 
@@ -48,7 +49,11 @@ def test_equal_ratios_have_an_interval_of_no_width() -> None:
 
 def test_the_same_ratios_give_the_same_interval() -> None:
     ratios = np.random.default_rng(1).uniform(1.5, 2.5, 30).tolist()
-    assert stats.mean_ratio(ratios) == stats.mean_ratio(ratios)
+    first = stats.mean_ratio(ratios)
+    stats._bootstrapped.cache_clear()
+    assert stats.mean_ratio(ratios) == first
+    moved = stats.shift([1] * 7 + [0] * 23, [0] * 25 + [1] * 5, [6] * 30)
+    assert stats.shift([1] * 7 + [0] * 23, [0] * 25 + [1] * 5, [6] * 30) == moved
 
 
 @pytest.mark.parametrize("clips", [8, 24])
@@ -78,6 +83,17 @@ def test_a_change_is_paired_by_clip() -> None:
     assert changed.plain.high - changed.plain.low < 0.01
     assert changed.strict.low < changed.plain.low < changed.plain.high < changed.strict.high
     assert changed.spread == pytest.approx(0.005, rel=0.5)
+
+
+@pytest.mark.parametrize("comparisons", [1, 5, 30])
+def test_the_level_of_a_run_is_shared_by_its_comparisons(comparisons: int) -> None:
+    logs = np.random.default_rng(7).normal(0, 0.05, 8)
+    then = {str(number): 1.0 for number in range(8)}
+    changed = stats.change(dict(zip(then, np.exp(logs), strict=True)), then, comparisons)
+    assert changed is not None
+    half = student.ppf(1 - 0.01 / comparisons, 7) * logs.std(ddof=1) / math.sqrt(8)
+    assert math.log(changed.strict.value / changed.strict.low) == pytest.approx(half)
+    assert math.log(changed.strict.high / changed.strict.value) == pytest.approx(half)
 
 
 def test_all_comparisons_of_a_run_together_are_hardly_ever_wrong() -> None:

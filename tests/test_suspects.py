@@ -10,7 +10,7 @@ from lxbench.corpus import Corpus
 from lxbench.run import Run, ending, gate, suspects
 from lxbench.verdict import Verdict, Word
 from tests.made import judge, make_row, make_run
-from tests.suite import git, needs_git
+from tests.suite import committed, needs_git
 
 
 @pytest.fixture
@@ -29,18 +29,11 @@ def doubtful(run: Run, seconds: float) -> None:
     row.device = f"cpu{len(run.rows)}"  # A name of its own.
 
 
-def commit(folder: Path, message: str) -> str:
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    git(folder, "commit", "-q", "-m", message)
-    return git(folder, "rev-parse", "--short", "HEAD").strip()
-
-
 @needs_git
 def test_what_looks_slowest_is_named_first_with_the_command_that_tells(undecided: Run, stored: Path) -> None:
     first, second, *_ = undecided.rows
     assert suspects.find(undecided) == {"rows": ["bf16-cpu2", "bf16-cpu1"], "command": ""}, "nothing is committed"
-    hash = commit(stored, "recorded")
+    hash = committed(stored, "recorded")
     asked = f"nox -s ab -- {hash} -k '[bf16-cpu2] or [bf16-cpu1]' --lx-baselines {stored / 'baselines'}"
     assert suspects.find(undecided)["command"] == asked
     first.verdicts["speed"] = Verdict(Word.REGRESSED, "surely slower")
@@ -54,7 +47,7 @@ def test_what_looks_slowest_is_named_first_with_the_command_that_tells(undecided
 def test_a_command_is_of_so_many_rows_of_one_commit(
     undecided: Run, stored: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hash = commit(stored, "recorded")
+    hash = committed(stored, "recorded")
     monkeypatch.setattr(suspects, "_MOST", 1)
     assert suspects.find(undecided)["command"].startswith(f"nox -s ab -- {hash} -k '[bf16-cpu2]' ")
     for seconds in (0.55, 0.56):

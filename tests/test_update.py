@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import baselines
+from lxbench import baselines, machine
+from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.errors import UsageError
 from lxbench.run import Run, looks, update
@@ -16,7 +17,8 @@ from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 from lxbench.worker.build import BuildReport
 from tests.made import BF16, judge, make_row, make_run
-from tests.suite import git, needs_git
+from tests.samples import MODEL
+from tests.suite import committed, needs_git
 
 
 def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, clips: Corpus) -> None:
@@ -27,6 +29,96 @@ def test_a_new_row_is_proposed_and_written_only_where_allowed(tmp_path: Path, cl
     proposed = baselines.read(run.folder / "proposed" / "whisper-base" / "ivr-ru" / "cpu" / "bf16.json")
     assert proposed is not None
     assert proposed.counts.word_edits == 0
+
+
+def written(run: Run) -> baselines.Baseline:
+    """What stands in the file of bf16."""
+    kept = baselines.read(run.baseline_path("bf16"))
+    assert kept is not None
+    return kept
+
+
+def calibrated(run: Run, spread: Spread) -> None:
+    """Store how far equal runs are apart, as ``nox -s calibrate`` does."""
+    kept = written(run)
+    speeds = tuple(replace(speed, spread=spread) for speed in kept.speeds)
+    baselines.write(run.baseline_path("bf16"), replace(kept, speeds=speeds))
+
+
+def test_what_is_written_is_what_was_measured(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips, "new")
+    row = judge(run, make_row(run, wrong=1))
+    assert len(list(update.write(run, "2026-11-23"))) == 1
+    kept, raw = written(run), row.raw_counts
+    assert (kept.variant, kept.device, kept.language, kept.normalizer) == ("bf16", "cpu", "ru", "russian/1")
+    assert (kept.recorded, kept.calibration, kept.size_mib, kept.versions) == (
+        *("2026-11-23", "", 138.5),
+        machine.versions(),
+    )
+    assert kept.model == {"spec": "embedded", "fingerprint": MODEL}
+    assert kept.corpus == {"name": clips.name, "fingerprint": clips.fingerprint}
+    assert kept.clips == tuple(sorted(row.records, key=lambda record: record.id))
+    assert (kept.raw_wer, kept.raw_cer) == pytest.approx((raw.wer, raw.cer), abs=1e-6)
+    assert abs(raw.wer - raw.cer) > 0.001
+    (speed,) = kept.speeds
+    assert speed.ratio is not None
+    assert row.ratio is not None
+    assert (speed.ratio.low, speed.ratio.value, speed.ratio.high) == pytest.approx(
+        (row.ratio.low, row.ratio.value, row.ratio.high), abs=1e-4
+    )
+    assert speed.seconds == pytest.approx(row.seconds, abs=1e-4)
+    assert (speed.peak_mib, speed.recorded) == (900, "2026-11-23")
+    assert (speed.machine, speed.spread, speed.otherwise) == (machine.lasting(run.machine), None, ())
+    assert speed.timed.ratios == pytest.approx(row.timing.ratios, abs=1e-4)
+    assert speed.timed.reference == pytest.approx(row.timing.reference, abs=1e-4)
+
+
+def test_how_far_equal_runs_are_apart_outlives_a_new_record(stored: Path, clips: Corpus) -> None:
+    run, spread = make_run(stored, clips, "changed"), Spread(0.01, 0.02, 10, "2026-11-24")
+    calibrated(run, spread)
+    judge(run, make_row(run, seconds=0.7))
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+    assert [speed.spread for speed in written(run).speeds] == [spread]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_nothing_of_a_record_of_another_model_is_kept(stored: Path, clips: Corpus, elsewhere: bool) -> None:
+    run = make_run(stored, clips, "changed")
+    calibrated(run, Spread(0.01, 0.02, 10, "2026-11-24"))
+    run.source = replace(run.source, fingerprint="b" * 64)
+    if elsewhere:
+        run.machine = {**run.machine, "isa": ["none"]}
+    assert judge(run, make_row(run)).word is Word.STALE
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+    kept = written(run)
+    (speed,) = kept.speeds
+    assert kept.model["fingerprint"] == "b" * 64
+    assert (speed.spread, speed.machine["isa"]) == (None, run.machine["isa"])
+
+
+def test_the_clips_that_a_step_looked_at_are_a_part_of_the_record(tmp_path: Path, clips: Corpus) -> None:
+    def looked(*updates: str, at: int = 1) -> tuple[Run, Row]:
+        run = make_run(tmp_path, clips, *updates)
+        run.calibration, row = clips.first(at), make_row(run)
+        assert row.report is not None
+        row.report.calibrated = True
+        return run, judge(run, row)
+
+    run, _ = looked("new")
+    assert len(list(update.write(run, "2026-11-24"))) == 1
+    assert written(run).calibration == clips.first(1).fingerprint
+    assert looked()[1].word is Word.PASS
+    said = looked(at=2)[1].verdicts["accuracy"]
+    assert said == Verdict(Word.STALE, "the baseline's steps were calibrated on other clips")
+
+
+def test_a_corpus_that_lost_clips_makes_its_records_stale(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips.first(2))
+    assert judge(run, make_row(run)).verdicts["accuracy"].word is Word.PASS, "two were asked for"
+    run.settings = replace(run.settings, clips=0)
+    said = judge(run, make_row(run)).verdicts["accuracy"]
+    assert said.word is Word.STALE
+    assert said.text.startswith("clips of the baseline are gone from the corpus: ")
 
 
 def test_the_same_row_passes_and_is_not_rewritten(stored: Path, clips: Corpus) -> None:
@@ -60,16 +152,20 @@ def test_what_moved_is_judged_and_rewritten_where_allowed(
 
 @needs_git
 def test_a_slower_row_says_how_to_run_the_code_of_its_record_beside_this(stored: Path, clips: Corpus) -> None:
-    git(stored, "init", "-q")
-    git(stored, "add", ".")
-    git(stored, "commit", "-q", "-m", "recorded")
+    commit = committed(stored)
     run = make_run(stored, clips)
     run.settings = replace(run.settings, corpus="my speech")
-    commit = git(stored, "rev-parse", "--short", "HEAD").strip()
     told = judge(run, make_row(run, seconds=0.7)).verdicts["speed"].text
     assert f"; nox -s ab -- {commit} -k '[bf16-cpu]' --lx-corpus 'my speech' " in told
     assert " runs the code of its record and this in turn; nox -s calibrate -- " in told
     assert "nox -s ab" not in judge(run, make_row(run)).verdicts["speed"].text
+    recorded = make_run(stored, clips, "changed")
+    judge(recorded, make_row(recorded, seconds=0.4))
+    assert len(list(update.write(recorded, "2026-11-24"))) == 1
+    again = committed(stored)
+    told = judge(run, make_row(run, seconds=0.5)).verdicts["speed"].text
+    assert f"; nox -s ab -- {again} -k" in told
+    assert again != commit
 
 
 def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Path, clips: Corpus) -> None:
@@ -101,6 +197,16 @@ def test_another_kind_of_machine_gates_accuracy_and_has_its_own_speed(stored: Pa
     _, same = run_elsewhere(wrong=2)
     assert same.verdicts["accuracy"].word is Word.PASS
     assert judge(home, make_row(home)).word is Word.PASS
+
+    home = make_run(stored, clips, "changed")
+    judge(home, make_row(home, seconds=0.4))
+    assert len(list(update.write(home, "2026-11-26"))) == 1
+    assert [(speed.recorded, len(speed.otherwise)) for speed in written(home).speeds] == [
+        ("2026-11-26", 0),
+        ("2026-11-25", 2),
+    ]
+    _, still = run_elsewhere(wrong=2)
+    assert still.word is Word.PASS, "what is recorded of the other machine stays"
 
 
 def test_the_commands_that_a_verdict_names_are_of_the_same_run(stored: Path, clips: Corpus) -> None:
@@ -176,20 +282,20 @@ def test_a_row_whose_kernel_never_ran_is_not_recorded(tmp_path: Path, clips: Cor
 
 
 def test_a_record_of_half_the_processes_gives_way_to_a_surer_one(stored: Path, clips: Corpus) -> None:
-    def written(processes: int, *allowed: str, occasions: tuple[int, ...] = (4,)) -> int:
+    def lines(processes: int, *allowed: str, occasions: tuple[int, ...] = (4,)) -> int:
         run = make_run(stored, clips, *allowed)
         row = make_row(run)
         row.processes, row.occasions = [4] * processes, list(occasions)
         judge(run, row)
         return len(list(update.write(run, "2026-11-25")))
 
-    assert written(1, "changed") == 0
-    assert written(2, "new") == 0
-    assert written(2, "changed") == 1
-    assert written(3, "changed") == 0
-    assert written(2, "changed", occasions=(4, 1)) == 0
-    assert written(2, "changed", occasions=(4, 4)) == 1
-    assert written(2, "changed", occasions=(4, 4, 2)) == 0
+    assert lines(1, "changed") == 0
+    assert lines(2, "new") == 0
+    assert lines(2, "changed") == 1
+    assert lines(3, "changed") == 0
+    assert lines(2, "changed", occasions=(4, 1)) == 0
+    assert lines(2, "changed", occasions=(4, 4)) == 1
+    assert lines(2, "changed", occasions=(4, 4, 2)) == 0
 
 
 @pytest.mark.parametrize(("what", "why"), [("seconds", "slow hours"), ("usable", "not caught")])

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lxbench import verdict, verdict_speed
-from lxbench.baselines import ClipRecord, Speed
+from lxbench.baselines import ClipRecord, Speed, Spread
 from lxbench.score import Counts
 from lxbench.stats import Change, Interval, Shift, Timing
 from lxbench.verdict import Tolerance, Verdict, Word
@@ -140,6 +140,32 @@ def test_seconds_are_not_judged_as_the_rows_where_fp32_beside_it_has_moved_too(
     assert said.word is word
     assert f", fp32 beside it {fp32 - 1:+.1%}; equal runs of this machine are 1.0% apart" in said.text
     assert verdict_speed.judge_seconds(now, then, (beside[0], {}), 0.01, 0.025, 30, "0001_a") is None
+
+
+def test_seconds_of_equal_runs_are_as_far_apart_as_two_of_them_are() -> None:
+    then = {f"c{n}": 0.5 + n / 100 for n in range(12)}
+    now = {id: 1.2 * each for id, each in then.items()}
+    said = verdict_speed.judge_seconds(now, then, (then, then), 0.01, 0.025, 1, "x")
+    assert said is not None
+    assert said.text.startswith("s/audio since x: +20.0% [+17.2%, +22.8%], ")  # exp(1.645 * sqrt(2) * 0.01)
+
+
+@pytest.mark.parametrize(("spread", "process"), [(None, 0.006), (0.0, 0.004), (0.003, 0.004), (0.02, 0.02)])
+def test_a_few_runs_that_were_not_apart_do_not_show_that_none_are(spread: float | None, process: float) -> None:
+    ratios = dict.fromkeys("abcd", 2.0)
+    known = None if spread is None else Spread(spread, 0.01, 3, "2026-11-24")
+    then = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {}, timed=Timing(ratios), spread=known)
+    changed = verdict_speed.speed_change(Timing(ratios), then)
+    assert changed is not None
+    assert changed.apart == pytest.approx(math.hypot(process, 0.008) * math.sqrt(2))
+
+
+def test_a_record_without_clips_is_as_unsure_as_its_interval() -> None:
+    whole = Speed(Interval(2.0, 1.9, 2.1), 0.5, 900.0, {})
+    changed = verdict_speed.speed_change(Timing(dict.fromkeys("abcd", 2.0)), whole)
+    assert changed is not None
+    unsure = math.hypot(math.log(2.1 / 1.9) / (2 * 1.96), math.hypot(0.006, 0.008) * math.sqrt(2))
+    assert math.log(changed.plain.high / changed.plain.value) == pytest.approx(1.645 * unsure, rel=1e-3)
 
 
 def test_a_record_without_clips_is_compared_as_a_whole() -> None:

@@ -39,27 +39,26 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         place = shlex.quote(str(settings.baselines))
         # A diff shows neither new files nor deletions that are staged.
         return f"git add -N --no-all {place} && git diff {place}"
-    rows = {row["id"]: Word(row["verdict"]) for row in results["rows"] if row["verdict"]}
-    if crashed := [id for id, word in rows.items() if word is Word.CRASHED]:
+    judged = [row for row in results["rows"] if row["verdict"] and not row.get("excused")]
+    if crashed := [row["id"] for row in judged if row["verdict"] == Word.CRASHED]:
         return f"less {shlex.quote(str(settings.results / 'latest' / 'logs' / f'{crashed[0]}.log'))}"
     if results["orphans"]:
         return _baselines(settings, "prune", ["test_no_orphans"])
     moved: dict[Word, list[str]] = {}
-    for row in results["rows"]:
-        if row["verdict"]:
-            # A test id in its brackets means that row alone; a bare name would be found in other names too.
-            moved.setdefault(_against_baseline(row), []).append(f"[{row['id']}]")
+    for row in judged:
+        # A test id in its brackets means that row alone; a bare name would be found in other names too.
+        moved.setdefault(_against_baseline(row), []).append(f"[{row['id']}]")
     for word in (Word.STALE, Word.NEW):
         if word in moved:
             return _baselines(settings, _ACCEPTS[word], moved[word])
     suspected = str(results["suspected"]["command"])
     if Word.REGRESSED in moved:
         # What is slower alone is not accepted before it is known whether the code is.
-        accepted = _worse(results) if suspected else moved[Word.REGRESSED]
+        accepted = _worse(judged) if suspected else moved[Word.REGRESSED]
         if not accepted:
             return f"{suspected}  # slower code, or a slower machine?"
         return _baselines(settings, _ACCEPTS[Word.REGRESSED], accepted) + "  # if this is what you want"
-    if usable := [row["variant"] for row in results["rows"] if _is_red(row["verdicts"].get("usable"))]:
+    if usable := [row["variant"] for row in judged if _is_red(row["verdicts"].get("usable"))]:
         declared_in = _declared_in(usable[0], settings)
         there = ", ".join(name for name in usable if _declared_in(name, settings) == declared_in)
         return typed(f"less {declared_in}  # {there}: declared unusable here, and usable")
@@ -68,11 +67,9 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
     return suspected
 
 
-def _worse(results: dict[str, Any]) -> list[str]:
-    """The rows that say worse than their baselines, each in its brackets."""
-    return [
-        f"[{row['id']}]" for row in results["rows"] if row["verdicts"].get("accuracy", {}).get("word") == Word.REGRESSED
-    ]
+def _worse(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Those of some rows that say worse than their baselines, each in its brackets."""
+    return [f"[{row['id']}]" for row in rows if row["verdicts"].get("accuracy", {}).get("word") == Word.REGRESSED]
 
 
 def _against_baseline(row: dict[str, Any]) -> Word:

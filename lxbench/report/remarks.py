@@ -22,6 +22,8 @@ def remarks(results: Results) -> Iterator[str]:
             yield f"{row['variant']} was run on the first {len(row['clips'])} of {total} clips alone"
         if row.get("measured_as"):
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
+        if row.get("excused"):
+            yield f"{row['variant']} is red and does not fail the run, for it is marked xfail: {row['excused']}"
     yield from shortened(results)
     shown = [row for row in results["rows"] if row["usable"] and not row["reference"]]
     if doubtful := [row["variant"] for row in shown if row["shown_usable"] is False]:

@@ -70,6 +70,8 @@ def cells(row: Record) -> tuple[str, ...]:
     shown = row["verdict"] or "-"
     if row["usable"] is False:
         shown += ", unusable as declared" if row["declared_unusable"] else ", unusable"
+    if row.get("excused"):
+        shown += ", expected"
     part = "*" if row.get("shortened") and row["complete"] else ""  # see ``remarks``
     rates = [number(row[name], ".3f") + part for name in ("wer", "cer")] if row.get("scored", True) else ["n/a"] * 2
     return (

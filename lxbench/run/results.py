@@ -130,6 +130,7 @@ def row_values(run: Run, row: Row) -> dict[str, Any]:
         "shortened": row.shortened,
         "verdict": str(row.word) if row.verdicts else None,
         "verdicts": {what: {"word": str(said.word), "text": said.text} for what, said in row.verdicts.items()},
+        "excused": row.excused or None,
         "usable": row.usable,
         "shown_usable": None if row.against_reference is None else verdict.shown_usable(row.against_reference),
         "against_reference": None if row.against_reference is None else asdict(row.against_reference),

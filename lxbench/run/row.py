@@ -76,6 +76,7 @@ class Row:
         measured_as: id of the row of the same steps whose measurement this is; empty where it was measured itself.
         verdicts: by what was judged: ``effect``, ``speed``, ``seconds``, ``accuracy``, ``profile``, ``throughput``,
             ``usable``.
+        failed: by what was judged red in a test, the reason that this test's marker ``xfail`` gives; empty without one.
         finished_s: seconds from the start of the run to this row's last verdict.
     """
 
@@ -107,12 +108,19 @@ class Row:
     shortened: bool = False
     measured_as: str = ""
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
     finished_s: float | None = None
 
     @property
     def id(self) -> str:
         """The test id."""
         return row_id(self.variant, self.device)
+
+    @property
+    def excused(self) -> str:
+        """Why the run does not fail of this row's red verdicts; empty where it does."""
+        reasons = list(dict.fromkeys(self.failed.values()))
+        return "; ".join(reasons) if all(reasons) else ""
 
     def take_over(self, twin: Row) -> None:
         """Take the measurement of a row of the same steps for one's own; verdicts are not taken, baselines differ."""
