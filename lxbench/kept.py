@@ -73,9 +73,11 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
         with suppress(OSError):  # A cache may be read-only.
             os.utime(folder)
         return True
+    from safetensors import SafetensorError
+
     try:
         _make(folder, write)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:  # The latter of a disk that is full, too.
         if intact(folder):  # Another process made it meanwhile.
             return True
         raise CacheError(
@@ -94,12 +96,20 @@ def _make(folder: Path, write: Callable[[Path], None]) -> None:
         write(draft)
         sums = {path.name: sha256(path) for path in sorted(draft.iterdir()) if path.is_file()}
         (draft / SUMS).write_text(json.dumps(sums, indent=2) + "\n", "utf-8")
+        _share(draft)
         if folder.exists():
             folder.replace(draft.with_suffix(".old"))
         draft.replace(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
         shutil.rmtree(draft.with_suffix(".old"), ignore_errors=True)
+
+
+def _share(folder: Path) -> None:
+    """Give what is in a folder the rights of any new file: a draft is its maker's alone, a cache may be shared."""
+    os.umask(mask := os.umask(0))
+    for path in (folder, *folder.rglob("*")):
+        path.chmod((0o777 if path.is_dir() else 0o666) & ~mask)
 
 
 def _forget_unused(kind: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shlex
+import sys
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,7 +139,7 @@ def ladder(*variants: Variant) -> Ladder:
     """Check and return the rows in their order; the first one is the reference.
 
     Raises:
-        ValueError: a name twice, a name outside ``[a-z0-9.+-]``, or a reference with steps.
+        ValueError: a name twice, a name outside ``[a-z0-9.+-]``, steps that are none, or a reference with steps.
     """
     names = [variant.name for variant in variants]
     for name in names:
@@ -146,6 +147,9 @@ def ladder(*variants: Variant) -> Ladder:
             raise ValueError(f"variant name {name!r} has characters outside [a-z0-9.+-]")
         if names.count(name) > 1:
             raise ValueError(f"variant name {name!r} is used twice")
+    for variant in variants:
+        if not isinstance(variant.steps, tuple) or not all(map(callable, variant.steps)):
+            raise ValueError(f"the steps of {variant.name!r} are no tuple of functions, (step,): {variant.steps!r}")
     if not variants or variants[0].steps:
         raise ValueError("the first row is the reference: the model as loaded, without steps")
     return variants
@@ -209,6 +213,6 @@ def _rows_of(extra: str) -> tuple[Variant, ...]:
     spec = importlib.util.spec_from_file_location(f"lxbench_variants_{path.stem}", path)
     if spec is None or spec.loader is None:
         raise ValueError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # Dataclasses look for it there.
     spec.loader.exec_module(module)
     return tuple(module.VARIANTS)

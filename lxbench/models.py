@@ -66,6 +66,15 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
             ``Family.check``.
         UsageError: a revision of something that has none, or a size that is not known.
     """
+    try:
+        return _resolved(spec, revision)
+    except OSError as error:  # Of somebody else, or a name that no file can have.
+        raise ModelError(
+            f"model {spec} cannot be read: {error}", expected=_EXPECTED, command=f"ls -ld {shlex.quote(spec)}"
+        ) from None
+
+
+def _resolved(spec: str, revision: str) -> ModelSource:
     path = Path(spec)
     on_hub = spec != EMBEDDED and not path.exists() and _HUB.fullmatch(spec) is not None
     if revision and not on_hub:
@@ -81,7 +90,7 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
         name = spec.replace(":", "-")
         return ModelSource(spec, name, folder, kept.sha256(folder / "config.json"), random=True)
     folder = _download(spec, revision) if on_hub else path
-    name = re.sub(r"[^a-z0-9.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
+    name = re.sub(r"[^\w.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
     fingerprint, family = _check_folder(folder, spec), _kind(folder)
     families.find(family).check(folder)
     return ModelSource(spec, name, folder, fingerprint, family)
@@ -101,6 +110,24 @@ def check_language(source: ModelSource, language: str) -> None:
             f"--lx-language {language!r} is not a language of model {source.spec}",
             expected=f"one of {', '.join(known)}",
             command=f"nox -s bench-cpu -- --lx-model {shlex.quote(source.spec)} --lx-language {other}",
+        )
+
+
+def check_length(source: ModelSource, longest: float) -> None:
+    """Refuse clips that a model does not hear to their end.
+
+    Args:
+        source: the model.
+        longest: seconds of the longest clip.
+
+    Raises:
+        UsageError: it hears less.
+    """
+    if longest > (hears := families.find(source.family).hears_s(source.folder)):
+        raise UsageError(
+            f"model {source.spec} hears {hears:g} s, the longest clip has {longest:.1f} s",
+            expected="clips no longer than that, or a model whose positions were not cut",
+            command="nox -s bench-cpu  # with the embedded model",
         )
 
 

@@ -50,8 +50,8 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.getoption("--lx-describe"):
         return None
     with _usage_errors():
-        source = models.resolve(config.getoption("--lx-model"), config.getoption("--lx-revision"))
-    print("\n".join(card.describe(source.folder)))
+        source = models.resolve(options.at_home(config.getoption("--lx-model")), config.getoption("--lx-revision"))
+        print("\n".join(card.describe(source.folder)))
     return 0
 
 
@@ -139,6 +139,7 @@ def _plan(session: pytest.Session, benches: list[pytest.Item]) -> Run:
         imports = [name for id in collected.rows_of(benches) for name in rows[id].imports]
         processes.start_server(chosen.device, source.folder, imports)
     clips, observed = planning.clips(chosen, watcher.checked)
+    models.check_length(source, max(clip.seconds for clip in clips.clips))
     unfit = planning.unfit(rows.values(), chosen, source, clips)
     ids, out = collected.leave_out(session.items, {row_id(row, chosen.device): row.elsewhere for row in unfit})
     timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
@@ -302,7 +303,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         ended_early = exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
         interrupted = ended_early or bool(session.shouldfail)  # -x and --maxfail: with the exit code of a red run.
         wall_s = time.perf_counter() - _BEGAN
-        ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
+        with _signals_ignored():  # Of half an ending nobody could tell what was recorded.
+            ended = ending.write(run, config.invocation_params.args, config.stash[HISTORY], wall_s, interrupted)
         config.stash[ENDING] = ended
         storage.handle_saving = others.told(storage.handle_saving, session, ended.unwritten)
         red = ended.updated or ended.unwritten or any(row.word.red and not row.excused for row in run.rows)
@@ -338,6 +340,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     run = config.stash.get(RUN, None)
     if run is None:
         return
+    terminal.accept_any_text(terminalreporter._tw._file)
     if not _anything_judged(config):
         terminalreporter.write_line("\nlxbench: nothing was measured or judged")
     ended = config.stash.get(ENDING, Ending())
@@ -351,6 +354,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if run.settings.study:
         parts = [*terminal.study_tables(ended.results), *parts]
     terminalreporter.write(terminal.render(parts, width, terminalreporter.hasmarkup))
+
+
+@contextmanager
+def _signals_ignored() -> Iterator[None]:
+    """Put up with Ctrl-C and SIGTERM for some seconds."""
+    before = {kind: signal.signal(kind, signal.SIG_IGN) for kind in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for kind, handler in before.items():
+            signal.signal(kind, handler)
 
 
 @contextmanager

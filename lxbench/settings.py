@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -220,11 +223,25 @@ def cuda_available() -> bool:
     return torch.cuda.is_available()
 
 
-def usable_threads() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def usable_threads(control: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores this process may run on, and has the time of: a container may be given less than it sees.
+
+    Args:
+        control: where Linux tells the limits of this process's control group, of version 2 or 1.
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(seen, _quota(control))))
+
+
+def _quota(control: Path) -> float:
+    """Cores whose time the control group has; infinite where that is not limited, or not known."""
+    with suppress(OSError, ValueError):  # Of version 2; without a limit it says "max".
+        quota, period = map(int, (control / "cpu.max").read_text().split())
+        return quota / period
+    with suppress(OSError, ValueError):
+        quota, period = (int((control / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 def new_run_folder(folder: Path, name: str) -> Path:
@@ -235,8 +252,16 @@ def new_run_folder(folder: Path, name: str) -> Path:
         name: what the run's folder should be called; a second run of the same name gets a number behind it.
 
     Raises:
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or a folder of somebody else's is in the place of the link to the last run.
     """
+    latest = folder / "latest"
+    if latest.is_dir() and not latest.is_symlink():  # As in what a CI has kept of a run.
+        place = shlex.quote(str(latest))
+        raise UsageError(
+            f"{latest} is a folder, where a link to this run should be: it would go on showing another one",
+            expected="a link, or nothing",
+            command=f"mv {place} {place}-kept",
+        )
     try:
         files.check_writable(folder)
         return files.new_folder(folder / name)

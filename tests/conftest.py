@@ -21,6 +21,11 @@ from tests.made import judge, make_row, make_run
 from tests.suite import CORPORA, Bench, copy_clips, run_bench
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # Here alone: who benchmarks on a full disk, or with other versions, wants his table and not an error of a warning.
+    config.getini("filterwarnings").insert(0, "error")
+
+
 @pytest.fixture(scope="session")
 def loaded() -> Loaded:
     """The embedded whisper-base in float32."""

@@ -9,6 +9,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +25,9 @@ ROOT = Path(__file__).parent.parent
 CORPORA = ROOT / "bench" / "corpora"
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+_PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+_WARNINGS = "\n".join(["error", *_PROJECT["tool"]["pytest"]["ini_options"]["filterwarnings"]])
 
 Bench = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -53,8 +57,8 @@ def bench_command(folder: Path, *arguments: object) -> list[str]:
         f"--lx-results={folder / 'results'}",
         f"--lx-baselines={folder / 'baselines'}",
         f"--benchmark-storage={folder / 'storage'}",
-        "-p",
-        "no:cacheprovider",
+        *("-p", "no:cacheprovider"),
+        *("-o", f"filterwarnings={_WARNINGS}"),  # As of lxbench's own tests.
     ]
     return [sys.executable, "-m", "pytest", "bench", *fixed, *map(str, arguments)]
 

@@ -93,6 +93,12 @@ def test_part_of_the_embedded_corpus_is_recorded_whole() -> None:
     assert "--lx-clips" not in advice.next_command(results(row("bf16", "NEW")), settings, [])
 
 
+@pytest.mark.parametrize("place", ["/data/baselines", "../baselines"])
+def test_baselines_may_be_of_another_repository(place: str) -> None:
+    command = advice.next_command(results(), replace(SETTINGS, baselines=Path(place)), ["baseline written: x"])
+    assert command == f"git -C {place} add -N --no-all . && git -C {place} diff ."
+
+
 def test_orphans_are_pruned_by_the_next_command() -> None:
     command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
     assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"

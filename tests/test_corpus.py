@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from lxbench import corpus, score
 from lxbench.corpus import audio, listing
 from lxbench.corpus.audio import read_audio, resample
 from lxbench.errors import CacheError, CorpusError
+from lxbench.run import planning
+from lxbench.settings import Settings
 from tests.suite import CORPORA
 
 
@@ -626,3 +629,26 @@ def test_a_data_set_of_the_hub_is_read_from_its_cache(
         assert loaded.name == re.sub("[/:]", "-", spec)
     with pytest.raises(CorpusError, match="corpus someone/speech has 2 splits"):
         corpus.load("someone/speech", CORPORA)
+
+
+def test_calibration_clips_may_go_by_the_usual_names_or_by_those_of_the_corpus(tmp_path: Path) -> None:
+    clip = CORPORA / "ivr-ru" / "agent-loginok.flac"
+    (tmp_path / "said.csv").write_text(f"recording,said\n{clip},текст\n", "utf-8")
+    chosen = Settings("cpu", corpus=str(tmp_path / "said.csv"), columns={"audio": "recording", "text": "said"})
+    for name, header in (("own", "recording"), ("usual", "file_name")):
+        other = tmp_path / f"{name}.csv"
+        other.write_text(f"{header}\n{CORPORA / 'ivr-ru' / 'vm-nonumber.flac'}\n", "utf-8")
+        heard, observed = planning.clips(replace(chosen, calibration=str(other)), lambda *_: None)
+        assert [each.text for each in heard.clips] == ["текст"]
+        assert len(observed.clips) == 1
+    other.write_text("sound\nx\n", "utf-8")
+    with pytest.raises(CorpusError, match=r"usual\.csv has no column for the audio: it has sound"):
+        planning.clips(replace(chosen, calibration=str(other)), lambda *_: None)
+
+
+def test_a_hub_id_is_called_by_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "calls").mkdir()
+    assert corpus._name("alice/asr-test", Path("alice/asr-test")) == "alice-asr-test"
+    assert corpus._name("bob/asr-test:ru:test", Path("bob/asr-test:ru:test")) == "bob-asr-test-ru-test"
+    split = f"{tmp_path / 'calls'}:test"
+    assert corpus._name(split, Path(split)) == "calls-test"

@@ -6,8 +6,10 @@ import os
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 
 from lxbench import kept
 from lxbench.errors import CacheError
@@ -54,6 +56,23 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(CacheError, match="No space left on device"):
         kept.ensure(tmp_path / "other" / "digest", fill)
     assert list((tmp_path / "other").iterdir()) == []
+
+    def save(draft: Path) -> None:
+        save_file({"zeros": np.zeros(4)}, draft / "no folder" / "model.safetensors")  # No OSError, whatever happens.
+
+    with pytest.raises(CacheError, match="could not be made: Error while serializing"):
+        kept.ensure(tmp_path / "other" / "digest", save)
+
+
+def test_a_cache_can_be_shared(tmp_path: Path) -> None:
+    folder = tmp_path / "kind" / "digest"
+    old = os.umask(0o027)
+    try:
+        kept.ensure(folder, write)
+    finally:
+        os.umask(old)
+    made = (folder, folder / "file", folder / kept.SUMS)
+    assert [path.stat().st_mode & 0o777 for path in made] == [0o750, 0o640, 0o640]
 
 
 def test_what_nobody_reads_goes_when_something_new_comes(tmp_path: Path) -> None:

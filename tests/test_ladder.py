@@ -98,6 +98,8 @@ def test_rows_of_a_package_that_lies_here_come_after_ours(tmp_path: Path, monkey
         ("VARIANTS = (", "SyntaxError"),
         ("import argparse; argparse.ArgumentParser().parse_args(['--odd'])", "SystemExit"),
         ("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('bf16', CPU)]", "'bf16' is used twice"),
+        ("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('x', CPU, (print))]", "'x' are no tuple of"),
+        ("from lxbench.ladder import CPU, Variant\nVARIANTS = [Variant('x', CPU, ('int8',))]", "'x' are no tuple of"),
         (None, "FileNotFoundError"),
     ],
 )
@@ -109,3 +111,19 @@ def test_a_bad_file_of_rows_is_refused(tmp_path: Path, text: str | None, message
         ladder.load(str(file))
     assert f"--lx-variants {file}" in str(raised.value)
     assert raised.value.command == f"python '{file}'"
+
+
+def test_a_file_of_rows_may_have_dataclasses(tmp_path: Path) -> None:
+    file = tmp_path / "rows.py"
+    file.write_text(
+        "from __future__ import annotations\n"
+        "from dataclasses import dataclass\n"
+        "from lxbench.ladder import CPU, Variant\n"
+        "@dataclass\n"
+        "class Step:\n"
+        "    keep: float\n"
+        "    def __call__(self, model):\n"
+        "        return model\n"
+        "VARIANTS = (Variant('mine', CPU, (Step(0.5),)),)\n"
+    )
+    assert ladder.load(str(file))[-1].name == "mine"

@@ -190,6 +190,23 @@ def test_a_folder_is_a_model(folder: Path) -> None:
     assert models.resolve(str(folder)).fingerprint != source.fingerprint
 
 
+@pytest.mark.parametrize(
+    ("called", "name"), [("Май", "май"), ("whisper_base", "whisper_base"), ("v1.5 (new)", "v1.5-new-")]
+)
+def test_models_of_other_names_have_other_names_in_baselines(folder: Path, called: str, name: str) -> None:
+    assert models.resolve(str(folder.rename(folder.with_name(called)))).name == name
+
+
+def test_clips_that_a_model_does_not_hear_to_their_end_are_refused(folder: Path) -> None:
+    source = models.resolve(str(folder))
+    models.check_length(source, 30.0)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "max_source_positions": 1000}))
+    models.check_length(source, 20.0)
+    with pytest.raises(UsageError, match=r"My Model hears 20 s, the longest clip has 20\.5 s"):
+        models.check_length(source, 20.5)
+
+
 def test_a_folder_saved_by_transformers_says_the_same(loaded: Loaded, tmp_path: Path) -> None:
     loaded.model.save_pretrained(tmp_path)
     loaded.tokenizer.save_pretrained(tmp_path)

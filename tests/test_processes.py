@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from multiprocessing import forkserver
 from operator import methodcaller
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -135,3 +137,25 @@ def test_a_process_that_says_nothing_has_not_reached_the_gpu(
         assert len(begun) == 2, "of another server it is not known"
     finally:
         processes.reaches_gpu.cache_clear()
+
+
+@linux
+def test_where_no_server_can_be_started_workers_are_spawned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the name of the folder of temporary files is too long for a socket in it."""
+
+    def fail() -> None:
+        raise OSError("AF_UNIX path too long")
+
+    begun: list[tuple[str, Any]] = []
+    monkeypatch.setattr(forkserver, "ensure_running", fail)
+    monkeypatch.setattr(processes, "_process", lambda context, job: begun.append((context.get_start_method(), job)))
+    assert not processes.start_server("cpu", tmp_path)
+    job: Any = SimpleNamespace(device="cpu", variants=None, folder=tmp_path)
+    processes.start(job)
+    assert begun == [("spawn", job)]
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    script = "from pathlib import Path; from lxbench.worker import processes as p; print(p.start_server('cpu', Path()))"
+    environ = {**os.environ, "TMPDIR": str(long), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False)
+    assert done.stdout == "False\n", done.stderr

@@ -10,12 +10,16 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
+from lxbench import card, plugin
 from lxbench.checkpoints import embedded
+from lxbench.errors import ModelError
 from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, results, said
 
 
@@ -34,7 +38,7 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         (["--lx-language", "klingon"], "--lx-language 'klingon' is not a language of model embedded"),
         (
             ["--lx-update", "new", "--lx-baselines", "/dev/null/b"],
-            "the baselines folder /dev/null/b cannot be written: Not a directory",
+            "the baselines folder /dev/null/b/whisper-base/ivr-ru/cpu cannot be written: Not a directory",
         ),
         (["--lx-results", "/dev/null/results"], "the results folder /dev/null/results cannot be written"),
         (["--lx-variants", "/no/such/rows.py"], "--lx-variants /no/such/rows.py: FileNotFoundError"),
@@ -46,6 +50,9 @@ from tests.suite import ROOT, Bench, Flat, bench_environ, copy_clips, refused, r
         (["--benchmark-json", "/dev/null/x/y.json"], "timings cannot be saved in /dev/null/x: Not a directory"),
         (["--benchmark-compare", "--lx-corpus", "/no/such/corpus"], "corpus /no/such/corpus is not there"),
         (["--deselect", "bench"], "no variant is left by what was asked for"),
+        (["--lx-model", "x" * 300], "cannot be read: [Errno 36] File name too long"),
+        (["--lx-corpus", "x" * 300], "cannot be read: [Errno 36] File name too long"),
+        (["--lx-model=~/no-such-model"], f"model {Path.home()}/no-such-model: no {Path.home()}/no-such-model/config"),
         (["--lx-revision", "v2"], "--lx-revision 'v2' with model embedded, which is not a hub id"),
     ],
 )
@@ -187,6 +194,25 @@ def test_bad_clips_are_left_out_and_said(bench: Bench, small_corpus: Path, tmp_p
     assert (len(found["corpus"]["clips"]), found["normalizer"]) == (2, "none/1")
     assert "--lx-normalizer none" in Flat(done.stdout)
     assert found["next"].endswith("--lx-skip-bad")
+
+
+def test_what_is_wrong_with_a_model_that_is_to_be_described_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def describe(folder: Path) -> None:
+        raise ModelError(f"model {folder} lacks 3 of its tensors", expected="weights", command="ls")
+
+    monkeypatch.setattr(card, "describe", describe)
+    said = {"--lx-describe": True, "--lx-model": "embedded", "--lx-revision": ""}
+    config: Any = SimpleNamespace(getoption=said.get)
+    with pytest.raises(pytest.UsageError, match="lacks 3 of its tensors"):
+        plugin.pytest_cmdline_main(config)
+
+
+def test_where_pytest_cannot_keep_its_cache_errors_are_told_as_ever(tmp_path: Path) -> None:
+    """As in a checkout that cannot be written, or on a full disk."""
+    asked = ["--lx-device=cpu", "--lx-model", "/no/such/model", "--lx-results", str(tmp_path)]
+    command = [sys.executable, "-m", "pytest", "bench", *asked, "-o", "cache_dir=/dev/null/cache"]
+    done = subprocess.run(command, cwd=ROOT, env=bench_environ(), capture_output=True, text=True, check=False)
+    refused(done, "model /no/such/model: no /no/such/model/config.json")
 
 
 def test_a_hub_id_that_cannot_be_had(bench: Bench) -> None:

@@ -16,7 +16,7 @@ from lxbench.run.row import Row
 from lxbench.stats import Timing
 from lxbench.verdict import Verdict, Word
 from lxbench.worker.build import BuildReport
-from tests.made import BF16, judge, make_row, make_run
+from tests.made import BF16, FP32, judge, make_row, make_run
 from tests.samples import MODEL
 from tests.suite import committed, needs_git
 
@@ -119,6 +119,34 @@ def test_a_corpus_that_lost_clips_makes_its_records_stale(stored: Path, clips: C
     said = judge(run, make_row(run)).verdicts["accuracy"]
     assert said.word is Word.STALE
     assert said.text.startswith("clips of the baseline are gone from the corpus: ")
+
+
+def test_a_record_that_cannot_be_written_loses_no_proposal(tmp_path: Path, clips: Corpus) -> None:
+    run = make_run(tmp_path, clips, "new")
+    assert {judge(run, make_row(run, variant)).word for variant in (BF16, FP32)} == {Word.NEW}
+    folder = run.baseline_folder
+    folder.parent.mkdir(parents=True)
+    folder.write_text("a file in its place")
+    with pytest.raises(FileExistsError):
+        list(update.write(run, "2026-11-24"))
+    left = run.folder / "proposed" / folder.relative_to(run.settings.baselines)
+    assert sorted(file.name for file in left.iterdir()) == ["bf16.json", "fp32.json"]
+
+
+def test_what_another_machine_recorded_meanwhile_is_not_lost(stored: Path, clips: Corpus) -> None:
+    run = make_run(stored, clips, "changed")
+    judge(run, make_row(run, seconds=0.4))
+    other = make_run(stored, clips, "new")
+    other.machine = {**other.machine, "isa": ["none"]}
+    judge(other, make_row(other, seconds=0.9))
+    assert len(list(update.write(other, "2026-11-24"))) == 1
+    (line,) = update.write(run, "2026-11-24")
+    assert line.startswith(f"baseline not written: {run.baseline_path('bf16')} was written by somebody else during")
+    assert [speed.machine["isa"] == ["none"] for speed in written(run).speeds] == [False, True]
+    again = make_run(stored, clips, "changed")
+    judge(again, make_row(again, seconds=0.4))
+    assert len(list(update.write(again, "2026-11-24"))) == 1
+    assert len(written(run).speeds) == 2
 
 
 def test_the_same_row_passes_and_is_not_rewritten(stored: Path, clips: Corpus) -> None:
@@ -235,7 +263,9 @@ def test_what_cannot_be_recorded_can_be_run_on_the_same_device(
 ) -> None:
     run = make_run(tmp_path, clips, "new")
     run.settings = replace(run.settings, device=device, baselines=Path("/dev/null/b"), clips=0)
-    with pytest.raises(UsageError, match="the baselines folder /dev/null/b cannot be written") as raised:
+    with pytest.raises(
+        UsageError, match=f"the baselines folder /dev/null/b/whisper-base/ivr-ru/{device} cannot be written"
+    ) as raised:
         update.check(run, [BF16])
     assert raised.value.command == f"{session} -- --lx-baselines /dev/null/b  # judges, and writes nothing there"
     run.source = replace(run.source, random=True)

@@ -107,7 +107,14 @@ def load(
             message names every bad one.
     """
     path = root / spec if spec in SHIPPED else Path(spec)
-    listed = list(listing.entries(path, spec, columns, ("audio", "text") if texts else ("audio",)))
+    try:
+        listed = list(listing.entries(path, spec, columns, ("audio", "text") if texts else ("audio",)))
+    except OSError as error:  # Of somebody else, or a name that no file can have.
+        raise CorpusError(
+            f"corpus {spec} cannot be read: {error}",
+            expected=listing.EXPECTED,
+            command=f"ls -ld {shlex.quote(str(path))}",
+        ) from None
     faults = [_told(entry, entry.fault) for entry in listed if entry.fault]
     order = sorted((entry for entry in listed if not entry.fault), key=lambda entry: entry.id)
     random.Random(_ORDER_SEED).shuffle(order)
@@ -237,5 +244,6 @@ def _name(spec: str, path: Path) -> str:
     if path.exists():
         whole = path.resolve().name if path.is_dir() else path.resolve().stem
     else:
-        whole = Path(spec).name if Path(spec.rpartition(":")[0]).exists() else spec
+        base = spec.rpartition(":")[0]  # Of a file or a folder, or of nothing but a hub id.
+        whole = Path(spec).name if base and Path(base).exists() else spec
     return re.sub(r"[^\w.+-]+", "-", whole)

@@ -21,7 +21,7 @@ from lxbench import files
 from lxbench.corpus import lines
 from lxbench.errors import CacheError, CorpusError
 
-Columns = Mapping[str, str]
+Columns = Mapping[str, str | tuple[str, ...]]
 EXPECTED = (
     "the corpus 'ivr-ru', a folder with metadata.jsonl or metadata.csv (file_name, transcription), a manifest "
     "(.jsonl, .json, .csv, .tsv: audio_filepath, text), parquet files, a folder written by save_to_disk, or a "
@@ -65,7 +65,7 @@ def entries(path: Path, spec: str, columns: Columns, required: Sequence[str] = (
     Args:
         path: where a folder or a file would be.
         spec: what the user asked for.
-        columns: names that ``audio``, ``text`` and ``id`` go by, where they are not among the known ones.
+        columns: names that ``audio``, ``text`` and ``id`` go by, one or several, where not the known ones.
         required: of these, what it must have a column for.
 
     Raises:
@@ -126,7 +126,8 @@ def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequenc
 
 
 def _names(role: str, chosen: Columns) -> tuple[str, ...]:
-    return (chosen[role],) if role in chosen else KNOWN[role]
+    names = chosen.get(role, KNOWN[role])
+    return (names,) if isinstance(names, str) else names
 
 
 # --- files of lines ----------------------------------------------------------------------------------------

@@ -72,6 +72,9 @@ class Family(Protocol):
             ModelError: it should be told and cannot.
         """
 
+    def hears_s(self, folder: Path) -> float:
+        """Seconds that a resolved model hears at once."""
+
     def extract(self, loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
         """What the encoder is given of clips at once, on the model's device and in its type."""
 

@@ -54,6 +54,11 @@ def languages(folder: Path) -> None:
     """None: a checkpoint hears the language that it was trained on."""
 
 
+def hears_s(folder: Path) -> float:  # noqa: ARG001 - the same for all
+    """As long as a clip may be."""
+    return math.inf
+
+
 def extract(loaded: Loaded, audio: Sequence[NDArray[np.float32]]) -> Any:
     """The samples of one clip, shape (1, samples), on the model's device and in its type."""
     (clip,) = audio

@@ -159,6 +159,12 @@ def languages(folder: Path) -> list[str]:
     return sorted(name.strip("<|>") for name in known)
 
 
+def hears_s(folder: Path) -> float:
+    """Seconds that a resolved model hears at once: 30 unless its positions were cut."""
+    positions = json.loads((folder / "config.json").read_text("utf-8")).get("max_source_positions", 1500)
+    return float(positions * 2 * HOP / SAMPLE_RATE)
+
+
 def window(model: Any) -> int:
     """Samples that a model hears at once: 30 s unless its positions were cut."""
     return int(model.config.max_source_positions * 2 * HOP)  # The encoder halves the frames.

@@ -36,9 +36,11 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
         updated: what ``--lx-update`` has done.
     """
     if updated:
-        place = shlex.quote(str(settings.baselines))
+        place, elsewhere = shlex.quote(str(settings.baselines)), ""
+        if settings.baselines.is_absolute() or ".." in settings.baselines.parts:  # It may be of another repository.
+            place, elsewhere = ".", f" -C {place}"
         # A diff shows neither new files nor deletions that are staged.
-        return f"git add -N --no-all {place} && git diff {place}"
+        return f"git{elsewhere} add -N --no-all {place} && git{elsewhere} diff {place}"
     judged = [row for row in results["rows"] if row["verdict"] and not row.get("excused")]
     if crashed := [row["id"] for row in judged if row["verdict"] == Word.CRASHED]:
         return f"less {shlex.quote(str(settings.results / 'latest' / 'logs' / f'{crashed[0]}.log'))}"

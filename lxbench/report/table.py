@@ -103,7 +103,11 @@ def verdicts(results: Results) -> Iterator[tuple[str, str, str]]:
     for (word, text), rows in said.items():
         yield word, ", ".join(f"{id} {' and '.join(whats)}" for id, whats in rows.items()), text
     for path in results["orphans"]:
-        yield Word.ORPHAN, path, "no variant of this run owns it: was one renamed or removed?"
+        yield (
+            Word.ORPHAN,
+            path,
+            "no variant of this run owns it: was one renamed or removed, or is it of --lx-variants?",
+        )
 
 
 def red(results: Results) -> list[Record]:

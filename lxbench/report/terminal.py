@@ -40,10 +40,15 @@ def columns() -> int:
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def accept_any_text() -> None:
-    """Have what the terminal's encoding lacks printed as escapes: it is no reason to lose what was measured."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+def accept_any_text(stream: object = None) -> None:
+    """Have what a terminal's encoding lacks printed as escapes: it is no reason to lose what was measured.
+
+    Args:
+        stream: what is printed to; standard output by default.
+    """
+    stream = stream or sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
 
 
 def render(parts: Sequence[Any], width: int, color: bool) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from lxbench import corpus, ladder, machine, models, score
 from lxbench.commands import CORPORA
+from lxbench.corpus.listing import KNOWN
 from lxbench.settings import Settings
 
 
@@ -37,8 +38,9 @@ def clips(chosen: Settings, tell: Callable[[int, int], None]) -> tuple[corpus.Co
     load = partial(corpus.load, root=CORPORA, skip_bad=chosen.skip_bad)
     normalize = score.normalizer_for(chosen.language, chosen.normalizer).apply
     heard = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, normalize=normalize, tell=tell)
-    named = {} if chosen.calibration in corpus.SHIPPED else chosen.columns
-    observed = load(chosen.calibration, columns=named, texts=False)
+    # Its texts are not asked for, and its audio may go by the usual names, as that of the corpora that are shipped.
+    audio = {"audio": (chosen.columns["audio"], *KNOWN["audio"])} if "audio" in chosen.columns else {}
+    observed = load(chosen.calibration, columns=audio, texts=False)
     corpus.check_disjoint(observed, heard)
     return heard, observed
 

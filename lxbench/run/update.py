@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from lxbench import baselines, files, machine, verdict_speed
 from lxbench.baselines import Baseline, Speed
@@ -76,21 +77,36 @@ def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
     run that is all.
     """
     allowed = frozenset() if interrupted else run.settings.update
+    accepted = []
     for row in run.rows:
         proposed = propose(run, row, today)
         kind = _moved(run, row) if proposed is not None else ""
         if proposed is None or not kind:
             continue
         path = run.baseline_path(row.variant.name)
-        baselines.write(run.folder / "proposed" / path.relative_to(run.settings.baselines), proposed)
+        left = run.folder / "proposed" / path.relative_to(run.settings.baselines)
+        baselines.write(left, proposed)
         if kind in allowed:
-            baselines.write(path, proposed)
-            yield f"baseline written: {path}"
+            accepted.append((row, path, left, proposed))
+    for row, path, left, proposed in accepted:  # All are proposed by now: one that cannot be written loses no other.
+        if _written_meanwhile(row, path):
+            yield f"baseline not written: {path} was written by somebody else during this run, see {left}"
+            continue
+        baselines.write(path, proposed)
+        yield f"baseline written: {path}"
     if "prune" in allowed:
         for path in gate.find_orphans(run):
             path.unlink()
             yield f"baseline deleted: {path}"
         run.orphans = []
+
+
+def _written_meanwhile(row: Row, path: Path) -> bool:
+    """Whether a baseline is another than the one that a row was judged by: another machine may have added its speed."""
+    try:
+        return not row.baseline_error and baselines.read(path) != row.baseline
+    except BaselineError:
+        return True
 
 
 def _moved(run: Run, row: Row) -> str:
@@ -137,10 +153,10 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
         )
     if run.settings.update:
         try:
-            files.check_writable(run.settings.baselines)
+            files.check_writable(run.baseline_folder)
         except OSError as error:
             raise UsageError(
-                f"the baselines folder {run.settings.baselines} cannot be written: {error.strerror}",
+                f"the baselines folder {run.baseline_folder} cannot be written: {error.strerror}",
                 expected="a folder this user may create and write",
                 command=f"{without}  # judges, and writes nothing there",
             ) from None

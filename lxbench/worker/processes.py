@@ -48,7 +48,7 @@ _REACHED_S = 60.0  # in which a process that was forked should have found the GP
 _not_reached: set[str] = set()  # devices of which forked processes did not find one
 
 
-def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> None:
+def start_server(device: str, model: Path, imports: Iterable[str] | None = None) -> bool:
     """Have the server that workers are forked from import and read what they need; not waited for.
 
     Args:
@@ -56,12 +56,19 @@ def start_server(device: str, model: Path, imports: Iterable[str] | None = None)
         model: the folder of the run's model.
         imports: modules that the run's rows need, see ``Variant.imports``: without them the server is there sooner.
             ``None`` for those of the whole ladder. On a GPU they are left to the rows.
+
+    Returns:
+        Whether it could be started, or was there.
     """
     asked = {} if imports is None else {IMPORTS: " ".join(dict.fromkeys(imports))}
     with _environment({**_ENVIRONMENT, MODEL_FOLDER: str(model), DEVICE: device, **asked}):
         if _server()._forkserver_pid is None:  # One that is there already may be somebody else's.
             multiprocessing.get_context("forkserver").set_forkserver_preload([_PRELOADED])
-        forkserver.ensure_running()
+        try:
+            forkserver.ensure_running()
+        except OSError:  # Its socket is a file in TMPDIR, whose name may be too long for one.
+            return False
+    return True
 
 
 def stop_server() -> None:
@@ -83,8 +90,7 @@ def start(job: Job) -> tuple[BaseProcess, Connection]:
         The process, which waits for the first request, and this side of the connection to it.
     """
     with _environment(_ENVIRONMENT):
-        if may_fork(job.device, job.variants):
-            start_server(job.device, job.folder)
+        if may_fork(job.device, job.variants) and start_server(job.device, job.folder):
             if job.device == "cpu" or reaches_gpu(_server()._forkserver_pid):
                 # The server may have died of an import: a spawned worker can say of which.
                 with suppress(EOFError, ConnectionError):
