@@ -364,7 +364,7 @@ def _signals_ignored() -> Iterator[None]:
         yield
     finally:
         for kind, handler in before.items():
-            signal.signal(kind, handler)
+            signal.signal(kind, handler or signal.SIG_DFL)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ Workers that answer at once stand in for real ones; the whole suite is interrupt
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from lxbench import plugin
 from lxbench import run as running
 from lxbench.corpus import Clip, Corpus
 from lxbench.run import Run, pairing, results, update
@@ -133,3 +135,15 @@ def test_what_fp32_took_lately_is_of_the_processes_that_were_timed_last(
     assert run.reference_lately == {first: 1.0, second: 1.0}
     run.time(reference, run.corpus, 0, pedantic)  # Alone it may be faster.
     assert run.reference_lately == {first: 1.0, second: 1.0}
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_does_not_cut_off_the_ending_of_a_run(kind: signal.Signals) -> None:
+    before = signal.signal(kind, signal.default_int_handler)
+    try:
+        with plugin._signals_ignored():
+            signal.raise_signal(kind)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(kind)
+    finally:
+        signal.signal(kind, before)
