@@ -25,7 +25,7 @@ from rich.table import Table
 from rich.text import Text
 from scipy.stats import t
 
-from lxbench import commits, settings
+from lxbench import commits, files, machine, settings
 from lxbench.baselines import Speed, Spread
 from lxbench.commands import typed
 from lxbench.errors import LxbenchError, UsageError
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("commit", metavar="COMMIT", help="with whose code; that of now is the working tree's")
     parser.add_argument("--rounds", type=int, default=4, help="how often each runs, at least 2 (default: 4)")
-    parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
+    parser.add_argument("--lx-results", type=files.at_home, default="results", help="where the runs are left")
     try:
         chosen, others = parser.parse_known_args(arguments)
     except SystemExit as ended:
@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 command=f"{_COMMAND} --rounds 4",
             )
         refuse(others, "--lx-update", _COMMAND)
-        return _compare(commits.resolve(chosen.commit), chosen.rounds, chosen.lx_results, others)
+        return _compare(commits.resolve(chosen.commit), chosen.rounds, Path(chosen.lx_results), others)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4
@@ -253,9 +253,9 @@ def _as_there(arguments: Sequence[str], tree: Path) -> list[str]:
     for word in arguments:
         name, equals, value = word.partition("=")
         if name in _PATHS and equals:
-            words.append(f"{name}={commits.there(value, tree)}")
+            words.append(f"{name}={commits.there(files.at_home(value), tree)}")
         else:
-            words.append(commits.there(word, tree) if words and words[-1] in _PATHS else word)
+            words.append(commits.there(files.at_home(word), tree) if words and words[-1] in _PATHS else word)
     return words
 
 
@@ -269,6 +269,8 @@ def _check_alike(then: Run, now: Run) -> None:
         happened = f"runs of the two are of formats {then.get('format')} and {now['format']}"
     elif differing := [what for what in ("model", "corpus") if then[what]["fingerprint"] != now[what]["fingerprint"]]:
         happened = f"the two have not the same {' and '.join(differing)}"
+    elif differing := machine.differing(then.get("machine", {}), now.get("machine", {}), machine.RATIO_KEYS):
+        happened = f"the two have not seen the same {' and '.join(differing)} of this machine"
     elif not _timed([then]).keys() & _timed([now]).keys():
         happened = f"no row was timed beside fp32 in both: {_names(then)} and {_names(now)}"
     else:

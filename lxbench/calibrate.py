@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         typed("nox -s calibrate --"), description=__doc__, epilog="other options are pytest's", allow_abbrev=False
     )
     parser.add_argument("--runs", type=int, default=10, help="how many runs, at least 3 (default: 10)")
-    parser.add_argument("--lx-results", type=Path, default=Path("results"), help="where the runs are left")
+    parser.add_argument("--lx-results", type=files.at_home, default="results", help="where the runs are left")
     try:
         chosen, others = parser.parse_known_args(arguments)
     except SystemExit as ended:
@@ -189,7 +189,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
         refuse(others, "--lx-update", "nox -s calibrate -- --runs 10")
         settings.parse_update("changed", os.environ, timing=True)  # The same that may write a baseline may write this.
-        return _calibrate(chosen.runs, chosen.lx_results, others)
+        return _calibrate(chosen.runs, Path(chosen.lx_results), others)
     except LxbenchError as error:
         print(f"ERROR: {error}", file=sys.stderr)
         return 4

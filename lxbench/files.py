@@ -7,6 +7,11 @@ import tempfile
 from pathlib import Path
 
 
+def at_home(text: str) -> str:
+    """What was said of a place, with the home folder for its ``~``: behind ``=`` a shell leaves it as it is."""
+    return os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails for users that there are not
+
+
 def check_writable(folder: Path) -> None:
     """Prove that files can be written in a folder, which is made where it is not there.
 

@@ -69,8 +69,9 @@ def resolve(spec: str, revision: str = "") -> ModelSource:
     try:
         return _resolved(spec, revision)
     except OSError as error:  # Of somebody else, or a name that no file can have.
+        place = shlex.quote(str(error.filename or spec))
         raise ModelError(
-            f"model {spec} cannot be read: {error}", expected=_EXPECTED, command=f"ls -ld {shlex.quote(spec)}"
+            f"model {spec} cannot be read: {error}", expected=_EXPECTED, command=f"ls -ld {place}"
         ) from None
 
 

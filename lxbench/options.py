@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import score, settings
+from lxbench import files, score, settings
 
 _USUAL = settings.Settings("auto")  # What is not asked for.
 
@@ -72,11 +72,6 @@ def declare(parser: pytest.Parser) -> None:
     add("--lx-describe", action="store_true", help="print the architecture of the model and end")
 
 
-def at_home(text: str) -> str:
-    """What was said of a place, with the home folder for its ``~``: behind ``=`` a shell leaves it as it is."""
-    return os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails for users that there are not
-
-
 def read(config: pytest.Config) -> settings.Settings:
     """What was said.
 
@@ -86,19 +81,19 @@ def read(config: pytest.Config) -> settings.Settings:
     option = config.getoption
     timed = config._benchmarksession  # type: ignore[attr-defined]
     timing = not (timed.disabled or timed.skip)
-    extra = at_home(option("--lx-variants")) or None
-    if extra is not None and Path(extra).is_file():
+    extra = files.at_home(option("--lx-variants")) or None
+    if extra is not None and os.path.isfile(extra):  # noqa: PTH113 - pathlib's fails for names that no file can have
         extra = str(Path(extra).resolve())
     return settings.Settings(
         device=settings.pick_device(option("--lx-device")),
-        model=at_home(option("--lx-model")),
-        corpus=at_home(option("--lx-corpus")),
-        calibration=at_home(option("--lx-calibration")),
+        model=files.at_home(option("--lx-model")),
+        corpus=files.at_home(option("--lx-corpus")),
+        calibration=files.at_home(option("--lx-calibration")),
         language=option("--lx-language"),
         clips=settings.parse_clips(option("--lx-clips")),
-        baselines=Path(at_home(option("--lx-baselines"))),
+        baselines=Path(files.at_home(option("--lx-baselines"))),
         update=settings.parse_update(option("--lx-update"), os.environ, timing),
-        results=Path(at_home(option("--lx-results"))),
+        results=Path(files.at_home(option("--lx-results"))),
         variants=extra,
         profile=option("--lx-profile"),
         study=option("--lx-study"),

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import card, collected, history, ladder, machine, models, options, others, settings, study
+from lxbench import card, collected, files, history, ladder, machine, models, options, others, settings, study
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import bencher, terminal
 from lxbench.report.progress import LiveProgress
@@ -50,7 +50,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     if not config.getoption("--lx-describe"):
         return None
     with _usage_errors():
-        source = models.resolve(options.at_home(config.getoption("--lx-model")), config.getoption("--lx-revision"))
+        source = models.resolve(files.at_home(config.getoption("--lx-model")), config.getoption("--lx-revision"))
         print("\n".join(card.describe(source.folder)))
     return 0
 
@@ -145,9 +145,9 @@ def _plan(session: pytest.Session, benches: list[pytest.Item]) -> Run:
     timed = len(ids) - (row_id(config.stash[LADDER][0], chosen.device) in ids)
     here = machine.describe(chosen.threads, chosen.device)
     key = config.stash[KEY] = history.key(chosen, source, clips, here)
-    files = planning.saved(config._benchmarksession.storage)  # type: ignore[attr-defined]
-    config.stash[HISTORY] = history.ratios(files, key)
-    last, folder = history.last(files, key), config.stash[FOLDER]
+    saved = planning.saved(config._benchmarksession.storage)  # type: ignore[attr-defined]
+    config.stash[HISTORY] = history.ratios(saved, key)
+    last, folder = history.last(saved, key), config.stash[FOLDER]
     run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, last, timed)
     if not config.option.keyword:
         run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
@@ -264,7 +264,11 @@ def pytest_runtest_makereport(
     report.verdict = isinstance(error, pytest.fail.Exception) and not error.pytrace  # type: ignore[attr-defined]
     if hasattr(report, "wasxfail") and report.skipped and FAILED in item.stash:
         row, what = item.stash[FAILED]
-        row.failed[what] = report.wasxfail or "no reason is given"
+        if row.verdicts[what].word is Word.REGRESSED:
+            row.failed[what] = report.wasxfail or "no reason is given"
+        else:  # Nobody expects a row not to be recorded, or to crash: of what it says nothing is known then.
+            report.outcome, report.longrepr = "failed", str(error)
+            del report.wasxfail
     return report
 
 
@@ -333,7 +337,10 @@ def _describe(config: pytest.Config, run: Run) -> None:
 
 
 def _anything_judged(config: pytest.Config) -> bool:
-    return any(_terminal(config).stats.get(outcome) for outcome in ("passed", "red", "failed", "xfailed", "xpassed"))
+    told = _terminal(config).stats
+    if any(told.get(outcome) for outcome in ("passed", "red", "failed", "xpassed")):
+        return True
+    return any(row.failed for row in config.stash[RUN].rows)  # Not of a test that xfail keeps from being run.
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

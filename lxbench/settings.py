@@ -255,19 +255,18 @@ def new_run_folder(folder: Path, name: str) -> Path:
         UsageError: it cannot be written, or a folder of somebody else's is in the place of the link to the last run.
     """
     latest = folder / "latest"
-    if latest.is_dir() and not latest.is_symlink():  # As in what a CI has kept of a run.
-        place = shlex.quote(str(latest))
-        raise UsageError(
-            f"{latest} is a folder, where a link to this run should be: it would go on showing another one",
-            expected="a link, or nothing",
-            command=f"mv {place} {place}-kept",
-        )
     try:
         files.check_writable(folder)
-        return files.new_folder(folder / name)
+        if not latest.is_dir() or latest.is_symlink():
+            return files.new_folder(folder / name)
     except OSError as error:
         raise UsageError(
             f"the results folder {folder} cannot be written: {error.strerror}",
             expected="a folder this user may create and write",
             command="nox -s bench-cpu -- --lx-results /tmp/lxbench-results",
         ) from None
+    raise UsageError(  # As in what a CI has kept of a run.
+        f"{latest} is a folder, where a link to this run should be: it would go on showing another one",
+        expected="a link, or nothing",
+        command=shlex.join(["mv", str(latest), str(folder / f"{name}-kept")]),
+    )

@@ -110,6 +110,7 @@ def test_a_row_that_one_run_lacks_is_named_and_not_compared(odd: dict[str, Any])
     [
         ({"corpus": {"fingerprint": "d"}}, "the two have not the same corpus"),
         ({"model": {"fingerprint": "n"}}, "the two have not the same model"),
+        ({"machine": {"threads": 8}}, "the two have not seen the same threads of this machine"),
         ({"format": 1}, "runs of the two are of formats 1 and 2"),
         ({"rows": []}, "no row was timed beside fp32 in both: none and x NEW, fp32 NEW"),
     ],

@@ -228,8 +228,15 @@ def test_a_row_that_is_marked_as_one_that_fails_does_not_fail_the_run(bench: Ben
     assert "next: " not in done.stdout
     baseline_of(stored, "fp32").unlink()
     done = bench(*rows[:-1], "[harmed-cpu] or [fp32-cpu]", "--lx-clips", "1", "-p", "known", **environ)
-    assert said(stored)["fp32"] == "NEW"
+    rows_of = {row["variant"]: (row["verdict"], row["excused"]) for row in results(stored)["rows"]}
+    assert rows_of == {"fp32": ("NEW", None), "harmed": ("REGRESSED", "waits for the next torch")}
+    assert "-k '[fp32-cpu]'" in results(stored)["next"]
     assert done.returncode == 1
+    baseline_of(stored, "harmed").unlink()
+    done = bench(*rows, "--lx-clips", "1", "-p", "known", **environ)
+    assert said(stored) == {"harmed": "NEW"}
+    assert "NEW, expected" not in done.stdout
+    assert done.returncode == 1, "a baseline that is not there is not what was expected"
 
 
 def test_a_run_that_stops_at_the_first_red_row_records_nothing(bench: Bench, stored: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import options, settings
+from lxbench import files, settings
 from lxbench.errors import UsageError
 
 
@@ -93,8 +93,9 @@ def test_results_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "a" / "b").iterdir()) == [folder]
     assert [settings.new_run_folder(tmp_path / "a" / "b", "now").name for _ in range(2)] == ["now-2", "now-3"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"the results folder .* cannot be written: Not a directory"):
-        settings.new_run_folder(tmp_path / "file" / "results", "now")
+    for place, why in ((tmp_path / "file" / "results", "Not a directory"), (tmp_path / ("x" * 300), "File name too l")):
+        with pytest.raises(UsageError, match=f"the results folder .* cannot be written: {why}"):
+            settings.new_run_folder(place, "now")
 
 
 def test_a_folder_in_the_place_of_the_link_to_the_last_run_is_refused(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_folder_in_the_place_of_the_link_to_the_last_run_is_refused(tmp_path: 
     (tmp_path / "my results" / "latest").mkdir(parents=True)
     with pytest.raises(UsageError, match="latest is a folder, where a link to this run should be") as raised:
         settings.new_run_folder(tmp_path / "my results", "now")
-    assert raised.value.command == f"mv '{tmp_path}/my results/latest' '{tmp_path}/my results/latest'-kept"
+    assert raised.value.command == f"mv '{tmp_path}/my results/latest' '{tmp_path}/my results/now-kept'"
     (tmp_path / "my results" / "latest").rename(tmp_path / "kept")
     (tmp_path / "my results" / "latest").symlink_to(tmp_path / "kept")
     assert settings.new_run_folder(tmp_path / "my results", "now").is_dir()
@@ -133,6 +134,6 @@ def test_a_container_has_as_many_threads_as_it_has_the_time_of(
 
 def test_a_home_folder_is_found_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    assert options.at_home("~/runs") == "/home/me/runs"
+    assert files.at_home("~/runs") == "/home/me/runs"
     for other in ("openai/whisper-base", "~nobody-of-that-name/runs"):
-        assert options.at_home(other) == other
+        assert files.at_home(other) == other

@@ -74,3 +74,9 @@ def test_it_stands_in_what_a_run_leaves_unless_it_was_cut_off(
     written = ending.write(undecided, [], [], 1.0, interrupted)
     assert written.results is not None
     assert len(written.results["suspected"]["rows"]) == (0 if interrupted else 2)
+
+
+def test_a_row_that_is_marked_as_slower_is_not_suspected(undecided: Run) -> None:
+    first, second, *_ = undecided.rows
+    first.failed, second.failed = {"accuracy": "says other words"}, {"speed": "waits for the next torch"}
+    assert suspects.find(undecided)["rows"] == [first.id]

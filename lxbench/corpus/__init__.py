@@ -113,7 +113,7 @@ def load(
         raise CorpusError(
             f"corpus {spec} cannot be read: {error}",
             expected=listing.EXPECTED,
-            command=f"ls -ld {shlex.quote(str(path))}",
+            command=f"ls -ld {shlex.quote(str(error.filename or path))}",
         ) from None
     faults = [_told(entry, entry.fault) for entry in listed if entry.fault]
     order = sorted((entry for entry in listed if not entry.fault), key=lambda entry: entry.id)

@@ -115,7 +115,7 @@ def named(columns: Sequence[str], chosen: Columns, place: str, required: Sequenc
         wanted, taken = _names(role, chosen), found.values()
         if name := next((name for name in wanted if name in columns), None):
             found[role] = name
-        elif role in chosen or role in required:
+        elif isinstance(chosen.get(role), str) or role in required:
             other = next((column for column in columns if column not in taken), "NAME")
             raise CorpusError(
                 f"{place} has no column for the {role}: it has {', '.join(columns) or 'none'}",
@@ -176,7 +176,7 @@ def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns) -> lis
     files, stems = ([path.as_posix() for path in each] for each in (paths, [path.with_suffix("") for path in paths]))
     given = [next((str(row[key]) for key in _names("id", columns) if row.get(key)), "") for row in rows]
     ids = [id or stem for id, stem in zip(given, stems, strict=True)]
-    if "id" in columns:
+    if "id" in columns and any(given):
         return ids
     ids = stems if _shared(ids, files) else ids
     shared = _shared(ids, files)

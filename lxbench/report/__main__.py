@@ -22,13 +22,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say where it is; return the exit code: 4 for wrong usage."""
     parser = argparse.ArgumentParser(typed("nox -s report --"), description=__doc__)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="a results.json, or the folder it is in")
-    parser.add_argument("--out", type=Path, help="a page, or a folder for it (default: report.html by the first run)")
+    parser.add_argument(
+        "--out", type=files.at_home, help="a page, or a folder for it (default: report.html by the first run)"
+    )
     try:
         chosen = parser.parse_args(arguments)
     except SystemExit as ended:
         return 4 if ended.code else 0
     folders = [path if path.is_dir() else path.parent for path in chosen.runs]
-    out: Path = chosen.out or folders[0]
+    out = Path(chosen.out or folders[0])
     out = out / "report.html" if out.is_dir() else out
     try:
         runs = [_load(path) for path in chosen.runs]

@@ -45,7 +45,8 @@ def summary(results: table.Results) -> str:
 
 def _marked(line: table.Line) -> str:
     shown = _escape(line.cells[-1])
-    return f"🔴 **{shown}**" if line.word is not None and line.word.red else shown
+    fails = line.word is not None and line.word.red and not line.cells[-1].endswith(table.EXPECTED)
+    return f"🔴 **{shown}**" if fails else shown
 
 
 def _fitting(parts: Iterable[Sequence[str]], room: int) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 from lxbench import score
 from lxbench.verdict import Word
 
+EXPECTED = ", expected"  # behind the verdict of a row that is marked xfail
 COLUMNS = ("variant", "WER", "CER", "s/audio", "vs fp32 [95 % CI]", "peak MiB", "size MiB", "verdict")
 WORST_CLIPS = 3
 
@@ -71,7 +72,7 @@ def cells(row: Record) -> tuple[str, ...]:
     if row["usable"] is False:
         shown += ", unusable as declared" if row["declared_unusable"] else ", unusable"
     if row.get("excused"):
-        shown += ", expected"
+        shown += EXPECTED
     part = "*" if row.get("shortened") and row["complete"] else ""  # see ``remarks``
     rates = [number(row[name], ".3f") + part for name in ("wer", "cer")] if row.get("scored", True) else ["n/a"] * 2
     return (
@@ -111,7 +112,7 @@ def verdicts(results: Results) -> Iterator[tuple[str, str, str]]:
 
 
 def red(results: Results) -> list[Record]:
-    """The rows whose verdict fails the run."""
+    """The rows whose verdict is red, expected or not."""
     return [row for row in results["rows"] if row["verdict"] and Word(row["verdict"]).red]
 
 

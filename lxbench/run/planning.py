@@ -38,9 +38,9 @@ def clips(chosen: Settings, tell: Callable[[int, int], None]) -> tuple[corpus.Co
     load = partial(corpus.load, root=CORPORA, skip_bad=chosen.skip_bad)
     normalize = score.normalizer_for(chosen.language, chosen.normalizer).apply
     heard = load(chosen.corpus, limit=chosen.clips, columns=chosen.columns, normalize=normalize, tell=tell)
-    # Its texts are not asked for, and its audio may go by the usual names, as that of the corpora that are shipped.
-    audio = {"audio": (chosen.columns["audio"], *KNOWN["audio"])} if "audio" in chosen.columns else {}
-    observed = load(chosen.calibration, columns=audio, texts=False)
+    # Its columns may go by the usual names too, as those of the corpora that are shipped.
+    either = {role: (name, *KNOWN[role]) for role, name in chosen.columns.items()}
+    observed = load(chosen.calibration, columns=either, texts=False)
     corpus.check_disjoint(observed, heard)
     return heard, observed
 

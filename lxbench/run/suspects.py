@@ -25,10 +25,9 @@ def find(run: Run) -> dict[str, Any]:
         else these, as far as their records are of the same commit as the first one's, with its code and with that of
         now, in turn; empty where git knows no commit of any of their records.
     """
-    looked_at = [
-        row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts and not row.excused
-    ]
-    asked = [row for row in looked_at if row.verdicts["speed"].word in _ASKED]
+    looked_at = [row for row in run.rows if len(row.pairs) >= PAIRED_CLIPS and "speed" in row.verdicts]
+    # One that is marked as slower asks for nothing.
+    asked = [row for row in looked_at if row.verdicts["speed"].word in _ASKED and not row.failed.get("speed")]
     changes = [(changed, row) for row in asked if (changed := gate.changed_speed(run, row))]
     slower = [(changed, row) for changed, row in changes if looks_slower(changed, row.variant.tolerance.speed)]
     rows = [row for _, row in sorted(slower, key=lambda pair: pair[0].plain.value)]

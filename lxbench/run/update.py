@@ -75,9 +75,12 @@ def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
 
     Every proposal is also left in the run's folder under ``proposed/``, whether it is allowed or not; of an interrupted
     run that is all.
+
+    Raises:
+        OSError: one could not be written, or was written by somebody else meanwhile; the others are.
     """
     allowed = frozenset() if interrupted else run.settings.update
-    accepted = []
+    accepted, refused = [], []
     for row in run.rows:
         proposed = propose(run, row, today)
         kind = _moved(run, row) if proposed is not None else ""
@@ -86,11 +89,15 @@ def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
         path = run.baseline_path(row.variant.name)
         left = run.folder / "proposed" / path.relative_to(run.settings.baselines)
         baselines.write(left, proposed)
-        if kind in allowed:
+        if kind in allowed and row.excused:
+            run.notes.append(
+                f"{row.id} is marked xfail and was not recorded: take the mark away if this is what you want"
+            )
+        elif kind in allowed:
             accepted.append((row, path, left, proposed))
     for row, path, left, proposed in accepted:  # All are proposed by now: one that cannot be written loses no other.
         if _written_meanwhile(row, path):
-            yield f"baseline not written: {path} was written by somebody else during this run, see {left}"
+            refused.append(f"{path}, which somebody else has written during this run; it would be {left}")
             continue
         baselines.write(path, proposed)
         yield f"baseline written: {path}"
@@ -99,14 +106,16 @@ def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
             path.unlink()
             yield f"baseline deleted: {path}"
         run.orphans = []
+    if refused:
+        raise OSError("; ".join(refused))
 
 
 def _written_meanwhile(row: Row, path: Path) -> bool:
     """Whether a baseline is another than the one that a row was judged by: another machine may have added its speed."""
     try:
-        return not row.baseline_error and baselines.read(path) != row.baseline
+        return baselines.read(path) != row.baseline
     except BaselineError:
-        return True
+        return not row.baseline_error
 
 
 def _moved(run: Run, row: Row) -> str:
@@ -152,11 +161,12 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
             command=without,
         )
     if run.settings.update:
+        folder = run.baseline_folder if run.baseline_folder.is_dir() else run.settings.baselines
         try:
-            files.check_writable(run.baseline_folder)
+            files.check_writable(folder)
         except OSError as error:
             raise UsageError(
-                f"the baselines folder {run.baseline_folder} cannot be written: {error.strerror}",
+                f"the baselines folder {folder} cannot be written: {error.strerror}",
                 expected="a folder this user may create and write",
                 command=f"{without}  # judges, and writes nothing there",
             ) from None
