@@ -90,9 +90,14 @@ def test_workers_of_a_gpu_are_forked_where_that_reaches_it(
 ) -> None:
     begun: list[tuple[str, Any]] = []
     done: list[str] = []
+
+    def start_server(*_: Any) -> bool:
+        done.append("server started")
+        return True
+
     monkeypatch.setattr(processes, "_not_reached", set())
     monkeypatch.setattr(processes, "reaches_gpu", lambda _: reached)
-    monkeypatch.setattr(processes, "start_server", lambda *_: done.append("server started"))
+    monkeypatch.setattr(processes, "start_server", start_server)
     monkeypatch.setattr(processes, "stop_server", lambda: done.append("server stopped"))
     monkeypatch.setattr(
         processes, "_begin", lambda context, target, *_: begun.append((context.get_start_method(), target))
