@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,16 @@ def instructions(device: str = "cpu") -> list[str]:
     return gpu.architectures() if device == "cuda" else _isa(_cpuinfo())
 
 
+def usable_threads(control: Path = Path("/sys/fs/cgroup")) -> int:
+    """Cores this process may run on, and has the time of: a container may be given less than it sees.
+
+    Args:
+        control: where Linux tells the limits of this process's control group, of version 2 or 1.
+    """
+    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(min(seen, _quota(control))))
+
+
 def lasting(description: Mapping[str, Any]) -> dict[str, Any]:
     """A description without what is another at every moment."""
     return {key: value for key, value in description.items() if key not in _MOMENTARY}
@@ -108,6 +120,17 @@ def _cpuinfo() -> dict[str, str]:
         return {}
     pairs = (line.split(":", 1) for line in lines if ":" in line)
     return {key.strip(): value.strip() for key, value in pairs}
+
+
+def _quota(control: Path) -> float:
+    """Cores whose time the control group has; infinite where that is not limited, or not known."""
+    with suppress(OSError, ValueError):  # Of version 2; without a limit it says "max".
+        quota, period = map(int, (control / "cpu.max").read_text().split())
+        return quota / period
+    with suppress(OSError, ValueError):
+        quota, period = (int((control / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
+        return quota / period if quota > 0 else math.inf
+    return math.inf
 
 
 def _memory_gib() -> int | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lxbench import files, score, settings
+from lxbench import files, machine, score, settings
 
 _USUAL = settings.Settings("auto")  # What is not asked for.
 
@@ -98,7 +98,7 @@ def read(config: pytest.Config) -> settings.Settings:
         profile=option("--lx-profile"),
         study=option("--lx-study"),
         timing=timing,
-        threads=settings.usable_threads(),
+        threads=machine.usable_threads(),
         revision=option("--lx-revision"),
         columns=settings.parse_columns(option("--lx-columns")),
         normalizer=settings.parse_normalizer(option("--lx-normalizer")),

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import math
-import os
 import shlex
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -221,27 +218,6 @@ def cuda_available() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def usable_threads(control: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores this process may run on, and has the time of: a container may be given less than it sees.
-
-    Args:
-        control: where Linux tells the limits of this process's control group, of version 2 or 1.
-    """
-    seen = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(seen, _quota(control))))
-
-
-def _quota(control: Path) -> float:
-    """Cores whose time the control group has; infinite where that is not limited, or not known."""
-    with suppress(OSError, ValueError):  # Of version 2; without a limit it says "max".
-        quota, period = map(int, (control / "cpu.max").read_text().split())
-        return quota / period
-    with suppress(OSError, ValueError):
-        quota, period = (int((control / "cpu" / f"cpu.cfs_{name}_us").read_text()) for name in ("quota", "period"))
-        return quota / period if quota > 0 else math.inf
-    return math.inf
 
 
 def new_run_folder(folder: Path, name: str) -> Path:

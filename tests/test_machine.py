@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from lxbench import machine
@@ -25,3 +28,26 @@ def test_seconds_are_of_a_machine_that_is_equal_in_all_that_lasts(key: str) -> N
 def test_this_machine_is_described_by_what_is_compared() -> None:
     assert set(machine.describe(2)) == set(HERE)
     assert set(machine.lasting(machine.describe(2))) == set(HERE) - {"load", "versions"}
+
+
+@pytest.mark.parametrize(
+    ("told", "cores"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000\n"}, 64),
+        ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "9900000 100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+        ({"cpu.max": "some day\n"}, 64),
+    ],
+)
+def test_a_container_has_as_many_threads_as_it_has_the_time_of(
+    told: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
+    for name, text in told.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert machine.usable_threads(tmp_path) == cores

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -107,29 +106,6 @@ def test_a_folder_in_the_place_of_the_link_to_the_last_run_is_refused(tmp_path: 
     (tmp_path / "my results" / "latest").rename(tmp_path / "kept")
     (tmp_path / "my results" / "latest").symlink_to(tmp_path / "kept")
     assert settings.new_run_folder(tmp_path / "my results", "now").is_dir()
-
-
-@pytest.mark.parametrize(
-    ("told", "cores"),
-    [
-        ({}, 64),
-        ({"cpu.max": "max 100000\n"}, 64),
-        ({"cpu.max": "250000 100000\n"}, 2),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu.max": "9900000 100000\n"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 64),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        ({"cpu.max": "some day\n"}, 64),
-    ],
-)
-def test_a_container_has_as_many_threads_as_it_has_the_time_of(
-    told: dict[str, str], cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(64), raising=False)
-    for name, text in told.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(text)
-    assert settings.usable_threads(tmp_path) == cores
 
 
 def test_a_home_folder_is_found_behind_an_equals_sign_too(monkeypatch: pytest.MonkeyPatch) -> None:
