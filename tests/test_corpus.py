@@ -509,6 +509,18 @@ def same_clips(loaded: corpus.Corpus, wanted: corpus.Corpus) -> bool:
     ]
 
 
+def test_corpora_whose_files_all_have_one_name_are_called_by_their_folders(small_corpus: Path) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    for name, called in (
+        ("manifest.jsonl", "small"),
+        ("Manifest.json", "small"),
+        ("metadata.jsonl", "small"),
+        ("test_manifest.jsonl", "test_manifest"),
+    ):
+        assert corpus.load(str(listing.rename(listing.with_name(name))), CORPORA).name == called, name
+        listing = listing.with_name(name)
+
+
 def test_a_data_set_saved_to_disk_is_read(small_corpus: Path, rows: Any, tmp_path: Path, cache: Path) -> None:
     import datasets
 

@@ -23,6 +23,7 @@ def record(message: str, *args: object) -> logging.LogRecord:
         "<enum 'Kernel'> is an Enum subclass and is now natively supported by torch.compile as an opaque value type.",
         "Passing `generation_config` together with generation-related arguments=({'x'}) is deprecated",
         "UserWarning: Warning: Profiler clears events at the end of each cycle.Only events from the",
+        "No CUDA runtime is found, using CUDA_HOME='/usr/local/cuda'",
         "SyntaxWarning: invalid escape sequence '\\.'",
     ],
 )

@@ -32,6 +32,7 @@ FULL_SCALE, MAX_CLIPPED = 0.9999, 0.01  # A share of samples: speech that is wel
 TOLD = 5  # bad clips by name, where a run goes on without them
 ROUNDED = 0.5  # seconds that a file may be longer than is listed: it is a part that is more
 MAX_LETTERS_A_SECOND = 60  # People speak 10 to 25.
+_UNTOLD = ("manifest", "metadata")  # Names of files that say nothing of what is listed: the folder's does.
 _ORDER_SEED = 20260101  # Fixed for good: it decides which clips "the first N" are.
 
 
@@ -240,9 +241,15 @@ def _digest(data: bytes) -> str:
 
 
 def _name(spec: str, path: Path) -> str:
-    """What a corpus is called in paths: its file or folder, with its split, or all of a hub id."""
+    """What a corpus is called in paths: its file or folder, with its split, or all of a hub id.
+
+    Golos has ``crowd/manifest.jsonl`` and ``farfield/manifest.jsonl``: both "manifest" would share their baselines.
+    """
     if path.exists():
-        whole = path.resolve().name if path.is_dir() else path.resolve().stem
+        found = path.resolve()
+        if found.is_file() and found.stem.lower() in _UNTOLD and found.parent.name:
+            found = found.parent
+        whole = found.stem if found.is_file() else found.name
     else:
         base = spec.rpartition(":")[0]  # Of a file or a folder, or of nothing but a hub id.
         whole = Path(spec).name if base and Path(base).exists() else spec

@@ -25,6 +25,7 @@ _KNOWN = re.compile(
             r"The PyTorch API of SparseSemiStructuredTensor is in prototype stage",
             r"`torch\.jit\.script(_method)?` is deprecated",  # torch, of its own modules
             r"Profiler clears events at the end of each cycle",  # torch 2.11 of every profile, be it of one cycle
+            r"No CUDA runtime is found, using CUDA_HOME",  # a toolkit beside torch for GPUs, on the CPU
         )
     )
 )
