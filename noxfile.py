@@ -55,6 +55,13 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def newest(session: nox.Session) -> None:
+    """Run lxbench's own tests with the newest versions that its ranges allow, torch's CUDA build among them."""
+    session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[embedded,engines,kernels,lint]")
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and types."""
     install(session, "embedded,lint")

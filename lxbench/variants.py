@@ -31,6 +31,7 @@ from lxbench.verdict import Tolerance
 # What a destroyed model says is noise, and so is the time it takes: that it is caught is what is gated.
 NOISE = Tolerance(wer=math.inf, cer=math.inf, speed=1.0)
 DYNAMIC = "quantized::linear_dynamic float32"
+DECODING_COMPILED = "Torch-Compiled Region 1"  # The encoder's is 0.
 CPU_ALONE = "its kernels are for CPUs"
 GPU_ALONE = "its kernels are for GPUs"
 ENGINE = "its engine runs on the CPU here"
@@ -99,7 +100,7 @@ VARIANTS = ladder(
         ALL,
         (compile_encoder, compile_decoding),
         "encoder and decoding step through torch.compile, static cache",
-        runs="Torch-Compiled Region",
+        runs=DECODING_COMPILED,
     ),
     # Quantization: integers for weights, and for activations where the kernels can.
     Variant("ptq-dynamic", CPU, (quantize_dynamic,), "dynamic int8", runs=DYNAMIC, elsewhere=CPU_ALONE),
@@ -121,7 +122,7 @@ VARIANTS = ladder(
         ALL,
         (torchao_a8w4, compile_encoder, compile_decoding),
         "compiled",
-        runs="Torch-Compiled Region",
+        runs=DECODING_COMPILED,
         # Two processes of this row are 5 % apart, those of other rows 1 %: what nox -s calibrate proposes of that.
         tolerance=Tolerance(speed=0.15),
     ),

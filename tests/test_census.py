@@ -32,3 +32,23 @@ def test_what_is_no_number_is_not_zero() -> None:
     model = torch.nn.Module()
     model.register_buffer("broken", torch.tensor([float("nan"), 0.0, 1.0]))
     assert census.take(model).zeros == 1
+
+
+def test_compiled_functions_are_numbered_as_they_first_run() -> None:
+    @torch.compile(backend="eager")
+    def decoding(matrix: torch.Tensor) -> torch.Tensor:
+        return matrix @ matrix
+
+    @torch.compile(backend="eager")
+    def encoder(matrix: torch.Tensor) -> torch.Tensor:
+        return matrix + matrix
+
+    matrix = torch.ones(4, 4)
+    decoding(matrix)  # That it was compiled first does not count.
+
+    def call() -> None:
+        encoder(matrix)
+        for _ in range(3):
+            decoding(matrix)
+
+    assert census.kernels(call) == {"mm float32": 3, "Torch-Compiled Region 0": 1, "Torch-Compiled Region 1": 3}

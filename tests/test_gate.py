@@ -13,9 +13,11 @@ import pytest
 from lxbench.baselines import Spread
 from lxbench.corpus import Corpus
 from lxbench.history import Saved
+from lxbench.ladder import find
 from lxbench.run import gate
 from lxbench.run.disturbance import Disturbance
 from lxbench.transcribe import Transcript
+from lxbench.variants import VARIANTS
 from lxbench.verdict import Tolerance, Verdict, Word
 from lxbench.worker.profile import Operator, Profile
 from lxbench.worker.serve import Usage
@@ -57,6 +59,18 @@ def test_kernels_that_are_left_until_all_is_timed_are_looked_at_once(tmp_path: P
     assert gate.judge_effect(row).text.startswith("it never ran 'addmm bfloat16'")
     run.look_at_kernels(row)
     run.look_at_kernels(row)
+    assert gate.judge_effect(row).word is Word.PASS
+
+
+def test_an_encoder_compiled_alone_is_not_the_row_that_compiles_the_decoding_step_too(
+    tmp_path: Path, clips: Corpus
+) -> None:
+    run = make_run(tmp_path, clips)
+    row = make_row(run, find(VARIANTS, "compile"))
+    assert row.report is not None
+    row.report.kernels = {"addmm float32": 540, "Torch-Compiled Region 0": 1}
+    assert gate.judge_effect(row).word is Word.CRASHED
+    row.report.kernels["Torch-Compiled Region 1"] = 11
     assert gate.judge_effect(row).word is Word.PASS
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from lxbench.ladder import imports, whisper_only
@@ -47,6 +48,8 @@ def _keep_cache(model: Any) -> None:
 
     caches: dict[tuple[int, ...], Any] = {}
     config = model.config.get_text_config(decoder=True)
+    # Up to 5.23 past_key_values; by that name 5.24 takes it too, with a warning, and does not compile.
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
 
     def prepare(_: Any, options: dict[str, Any], __: Any, clips: int, longest: int) -> None:
         lengths = (longest, options["encoder_outputs"][0].shape[1])
@@ -54,6 +57,6 @@ def _keep_cache(model: Any) -> None:
             each = (StaticCache(config=config, max_cache_len=length) for length in lengths)
             cache = caches[clips, *lengths] = EncoderDecoderCache(*each)
         cache.reset()
-        options["past_key_values"] = cache
+        options[name] = cache
 
     model._prepare_cache_for_generation = prepare

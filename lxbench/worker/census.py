@@ -140,8 +140,8 @@ def kernels(call: Callable[[], object], cuda: bool = False) -> dict[str, int]:
         call: the function.
         cuda: whether kernels of a GPU are counted too.
 
-    Keys read like ``addmm bfloat16`` or ``quantized::linear_dynamic float32``; compiled graphs appear as
-    ``Torch-Compiled Region``.
+    Keys read like ``addmm bfloat16`` or ``quantized::linear_dynamic float32``; compiled functions are numbered in the
+    order in which they first ran, ``Torch-Compiled Region 0`` and so on.
     """
     from torch.profiler import ProfilerActivity, profile
 
@@ -149,17 +149,20 @@ def kernels(call: Callable[[], object], cuda: bool = False) -> dict[str, int]:
     with profile(activities=activities, record_shapes=True) as profiler:
         call()
     found: Counter[str] = Counter()
+    functions: dict[str, int] = {}
     raw: Any = profiler.profiler
-    for event in raw.kineto_results.events():
+    for event in sorted(raw.kineto_results.events(), key=lambda event: event.start_ns()):
         name = event.name()
-        if name.startswith("Torch-Compiled Region"):
-            found["Torch-Compiled Region"] += 1
+        if name.startswith(_COMPILED):  # ": 3/1", the fourth function of this process, compiled a second time
+            number = functions.setdefault(name.partition("/")[0], len(functions))
+            found[f"{_COMPILED} {number}"] += 1
         elif any(part in name for part in _MATMUL):
             types = sorted({_TYPES[type] for type in event.dtypes() if type in _TYPES})
             found[" ".join([name.removeprefix("aten::"), *types])] += 1
     return dict(found.most_common())
 
 
+_COMPILED = "Torch-Compiled Region"
 _TYPES = {
     "float": "float32",
     "double": "float64",
