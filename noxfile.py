@@ -19,6 +19,8 @@ nox.options.sessions = ["lint", "tests"]
 # What reads saved runs, and needs no model.
 WITHOUT_TORCH = ("jinja2", "jiwer", "num2words", "numpy", "platformdirs", "rich", "scipy", "whisper-normalizer")
 
+FOR_TESTS = "embedded,engines,kernels,lint"  # lint brings nox, whose sessions are tested.
+
 
 def install(session: nox.Session, extras: str = "embedded") -> None:
     """Install lxbench and what it needs, at the versions that the baselines were recorded with."""
@@ -50,14 +52,21 @@ def run(session: nox.Session, module: str, *arguments: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run lxbench's own tests: real model, a few clips, no network."""
-    install(session, "embedded,engines,kernels,lint")  # lint brings nox, whose sessions are tested.
+    install(session, FOR_TESTS)
     session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 
 @nox.session
 def newest(session: nox.Session) -> None:
     """Run lxbench's own tests with the newest versions that its ranges allow, torch's CUDA build among them."""
-    session.install("--upgrade", "--upgrade-strategy=eager", "-e", ".[embedded,engines,kernels,lint]")
+    session.install("--upgrade", "--upgrade-strategy=eager", "-e", f".[{FOR_TESTS}]")
+    session.run("python", "-m", "pytest", "tests", *session.posargs)
+
+
+@nox.session
+def oldest(session: nox.Session) -> None:
+    """Run lxbench's own tests with the oldest versions that its ranges allow."""
+    session.install("-c", "constraints/oldest.txt", "-e", f".[{FOR_TESTS}]")
     session.run("python", "-m", "pytest", "tests", *session.posargs)
 
 

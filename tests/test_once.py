@@ -26,6 +26,7 @@ from lxbench.pruning import pruned
 from lxbench.steps.cut import prune_ffn
 from lxbench.steps.once import observe, once
 from lxbench.steps.prune import prune_magnitude
+from lxbench.steps.quantize import export_encoder
 from lxbench.steps.tables import prune_positions, prune_vocabulary
 from lxbench.transcribe import transcribe
 from lxbench.worker import census
@@ -99,7 +100,7 @@ def test_ranges_are_observed_once(fresh: Loaded, cache: Path) -> None:
 
     def quantized(clips: list[Any]) -> tuple[str, dict[str, torch.Tensor]]:
         with torch.no_grad():
-            exported: Any = torch.export.export(encoder, (features[0],)).module()
+            exported = export_encoder(encoder, features[0])
             config = get_default_x86_inductor_quantization_config()
             graph: Any = prepare_pt2e(exported, X86InductorQuantizer().set_global(config))
             observe(graph, clips)

@@ -112,7 +112,7 @@ def quantize_static(model: Any) -> Any:
     encoder, clips = model.model.encoder, (clip.features for clip in calibration.recordings(model))
     first = next(clips)
     with torch.no_grad():
-        exported = torch.export.export(encoder, (first,)).module()
+        exported = export_encoder(encoder, first)
         # Without VNNI the int8 product may overflow: one bit less, as the configuration advises.
         narrow = not torch.cpu._is_vnni_supported()
         quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config(reduce_range=narrow))
@@ -122,6 +122,21 @@ def quantize_static(model: Any) -> Any:
     encoder.layers = torch.nn.ModuleList()  # What they held is in the graph now.
     encoder.forward = _lowered(encoder.graph, first)
     return model
+
+
+def export_encoder(encoder: Any, features: Any) -> Any:
+    """Export the encoder, with notes of the functions that nodes stem from: torchao's quantizer finds Linears by them.
+
+    torch 2.11 makes such notes in strict exports alone, which warn of the objects that a forward of transformers makes.
+    """
+    import torch
+
+    exported = torch.export.export(encoder, (features,))
+    if not any("source_fn_stack" in node.meta for node in exported.graph.nodes):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="While compiling, we found certain side effects")
+            exported = torch.export.export(encoder, (features,), strict=True)
+    return exported.module()
 
 
 def _without_leftovers(graph: Any) -> Any:
