@@ -19,7 +19,7 @@ CPU = frozenset({"cpu"})
 CUDA = frozenset({"cuda"})
 ALL = CPU | CUDA
 
-_ASKED = ("family", "languages", "hears_s")  # of a run, by steps: see ``fits``
+_ASKED = ("family", "languages", "hears_s", "package")  # of a run, by steps: see ``fits``
 _ENGINES = typed("pip install 'lxbench[engines]'")
 
 Step = Callable[[Any], Any]
@@ -37,7 +37,7 @@ def fits(step: Step, **only: Any) -> Step:
     Args:
         step: any.
         only: ``family``, the architecture of the model; ``languages``, Whisper's codes of those that can be spoken;
-            ``hears_s``, seconds of the longest clip.
+            ``hears_s``, seconds of the longest clip; ``package``, one that is installed.
     """
     for name, value in only.items():
         setattr(step, name, value)
@@ -126,6 +126,8 @@ def unfit(
             return f"for {', '.join(sorted(lacking))} alone"
         if row.needs and importlib.util.find_spec(row.needs) is None:
             return f"needs {row.needs}: {_ENGINES}"
+        if missing := next((name for name in asked["package"] if importlib.util.find_spec(name) is None), None):
+            return f"needs {missing}: pip install {missing}"
         if row.instructions and row.instructions not in instructions:
             return f"needs a {'GPU' if row.instructions.startswith('sm_') else 'CPU'} with {row.instructions}"
         if (hears := min(asked["hears_s"], default=longest)) < longest:

@@ -4,6 +4,7 @@ import math
 
 from lxbench.ladder import ALL, CPU, CUDA, Variant, ladder
 from lxbench.steps.attention import attention
+from lxbench.steps.bitsandbytes import bitsandbytes_int8, bitsandbytes_nf4
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.cut import low_rank, prune_ffn, prune_heads, prune_layers
 from lxbench.steps.engines import ctranslate2, decode_in_onnxruntime, onnxruntime, openvino, whispercpp
@@ -11,21 +12,10 @@ from lxbench.steps.once import once
 from lxbench.steps.plain import graph_decoding, graph_encoder, merge_padding, plain_decoding
 from lxbench.steps.precision import allow_tf32, autocast, cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
-from lxbench.steps.quantize import (
-    bitsandbytes_int8,
-    bitsandbytes_nf4,
-    int8_weights,
-    quantize_dynamic,
-    quantize_linears,
-    quantize_static,
-    torchao_a8w4,
-    torchao_a8w8,
-    torchao_fp8,
-    torchao_w4,
-    torchao_w8,
-)
+from lxbench.steps.quantize import int8_weights, quantize_dynamic, quantize_linears, quantize_static
 from lxbench.steps.sparse import sparse_2_4
 from lxbench.steps.tables import prune_positions, prune_vocabulary
+from lxbench.steps.torchao import torchao_a8w4, torchao_a8w8, torchao_fp8, torchao_w4, torchao_w8
 from lxbench.verdict import Tolerance
 
 # What a destroyed model says is noise, and so is the time it takes: that it is caught is what is gated.

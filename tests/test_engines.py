@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -176,6 +177,20 @@ def test_a_row_whose_package_is_not_there_says_so() -> None:
     row = Variant("x", ladder.CPU, needs="_no_such_engine")
     (unfit,) = ladder.unfit([row], "whisper", "ru", 10.0, [])
     assert unfit.elsewhere == 'needs _no_such_engine: pip install -c constraints/cpu.txt -e ".[engines]"'
+
+
+def test_steps_say_which_package_they_do_not_run_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    packages = ("bitsandbytes", "torchao", "triton")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in packages else find(name))
+    out = ladder.unfit(VARIANTS, "whisper", "ru", 10.0, machine.instructions("cpu"))
+    missing = {row.name: row.elsewhere for row in out if "pip install" in row.elsewhere}
+    for row in VARIANTS:
+        code = {step.__module__ for step in row.steps}
+        if {"lxbench.steps.torchao", "lxbench.steps.bitsandbytes"} & code:
+            assert missing[row.name].startswith(("needs torchao: pip", "needs bitsandbytes: pip"))
+    assert missing["graphs"] == "needs triton: pip install triton"
+    assert "graphs-fp16" not in missing, "in the libraries' kernels"
 
 
 def test_blocks_of_eight_bits_are_read_as_they_were_written() -> None:

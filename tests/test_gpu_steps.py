@@ -16,8 +16,9 @@ from lxbench.ladder import CUDA, Variant
 from lxbench.steps.attention import attention
 from lxbench.steps.compile import compile_decoding
 from lxbench.steps.precision import allow_tf32
-from lxbench.steps.quantize import int8_weights, torchao_a8w8, torchao_w8
+from lxbench.steps.quantize import int8_weights
 from lxbench.steps.sparse import keep_two_of_four, sparse_2_4
+from lxbench.steps.torchao import torchao_a8w8, torchao_w8
 from lxbench.worker import build, census, known_failures
 
 

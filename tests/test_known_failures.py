@@ -18,7 +18,7 @@ from lxbench.families.whisper import extract
 from lxbench.ladder import CPU, Step, Variant
 from lxbench.steps.compile import compile_decoding, compile_encoder
 from lxbench.steps.precision import cast
-from lxbench.steps.quantize import torchao_a8w8
+from lxbench.steps.torchao import torchao_a8w8
 from lxbench.worker.build import build
 
 

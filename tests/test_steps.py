@@ -29,7 +29,8 @@ from lxbench.ladder import CPU, Variant, find, unfit
 from lxbench.steps.compile import COMPILER, compile_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
-from lxbench.steps.quantize import quantize_dynamic, quantize_static, torchao_a8w4, torchao_a8w8, torchao_w8
+from lxbench.steps.quantize import quantize_dynamic, quantize_static
+from lxbench.steps.torchao import torchao_a8w4, torchao_a8w8, torchao_w8
 from lxbench.transcribe import transcribe
 from lxbench.variants import VARIANTS
 from lxbench.worker import census

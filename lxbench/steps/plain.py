@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lxbench.errors import StepError
-from lxbench.ladder import Step, whisper_only
+from lxbench.ladder import Step, fits, whisper_only
 
 
 @whisper_only
@@ -42,7 +42,7 @@ def graph_decoding(fused: bool = False) -> Step:
         return model
 
     step.__name__ = f"graph_decoding({'fused' * fused})"
-    return whisper_only(step)
+    return fits(whisper_only(step), **({"package": "triton"} if fused else {}))
 
 
 @whisper_only

@@ -1,4 +1,4 @@
-"""Integer weights."""
+"""Integer weights with what torch itself has, and ours for a GPU."""
 
 from __future__ import annotations
 
@@ -13,9 +13,6 @@ from lxbench.ladder import Step, imports, whisper_only
 from lxbench.steps.compile import COMPILER
 from lxbench.steps.named import linears
 from lxbench.steps.once import observe
-
-# torchao would have Inductor search for the fastest of every kernel's settings, in the whole process: another step.
-_MODEL_ALONE: dict[str, Any] = {"set_inductor_config": False}
 
 
 def quantize_dynamic(model: Any) -> Any:
@@ -169,110 +166,6 @@ def _lowered(graph: Any, example: Any) -> Callable[..., Any]:
     return forward
 
 
-def bitsandbytes_int8(model: Any) -> Any:
-    """Store every Linear but ``proj_out`` as int8, with outliers apart (LLM.int8).
-
-    Dettmers et al. 2022, https://arxiv.org/abs/2208.07339. On CUDA the product is in int8 and all else in float16, as
-    its kernels want it; on the CPU bitsandbytes turns the weights back into floats first (``MatMul8bitFp``): smaller,
-    not faster.
-    """
-    if model.device.type == "cuda":
-        model = model.half()
-    from bitsandbytes.nn.modules import Int8Params, Linear8bitLt
-
-    def convert(linear: Any) -> Any:
-        new = Linear8bitLt(linear.in_features, linear.out_features, linear.bias is not None, has_fp16_weights=False)
-        new.weight = Int8Params(linear.weight.data.cpu(), requires_grad=False, has_fp16_weights=False)
-        return new
-
-    return _replace_linears(model, convert)
-
-
-def bitsandbytes_nf4(model: Any) -> Any:
-    """Store every Linear but ``proj_out`` in 4 bits, on the quantiles of a normal distribution (NF4).
-
-    Dettmers et al. 2023, https://arxiv.org/abs/2305.14314. Products are in the model's own type: the weights are
-    unpacked whenever they are used.
-    """
-    from bitsandbytes.nn.modules import Linear4bit, Params4bit
-
-    def convert(linear: Any) -> Any:
-        new = Linear4bit(
-            linear.in_features,
-            linear.out_features,
-            linear.bias is not None,
-            compute_dtype=linear.weight.dtype,
-            quant_type="nf4",
-        )
-        new.weight = Params4bit(linear.weight.data.cpu(), requires_grad=False, quant_type="nf4")
-        return new
-
-    return _replace_linears(model, convert)
-
-
-def _replace_linears(model: Any, convert: Callable[[Any], Any]) -> Any:
-    """Put another layer in the place of every Linear but ``proj_out``, as transformers does for bitsandbytes."""
-    import torch
-
-    for name, linear in list(model.named_modules()):
-        if isinstance(linear, torch.nn.Linear) and name != "proj_out":
-            new = convert(linear)
-            new.bias = linear.bias
-            parent, _, child = name.rpartition(".")
-            # Packs the weights on their way from the CPU; those that are on a GPU already would stay as they are.
-            setattr(model.get_submodule(parent), child, new.to(linear.weight.device))
-    return model
-
-
-def torchao_a8w8(model: Any) -> Any:
-    """Int8 weights, int8 activations quantized on the fly, per row and per token ("Int8A-Int8W").
-
-    torchao's ``Int8DynamicActivationInt8WeightConfig``, see https://docs.pytorch.org/ao/stable/. CUDA's int8 product
-    refuses 16 rows or fewer, which is every decoding step at batch 1: there the decoder gets int8 weights alone.
-    """
-    from torchao.quantization import Int8DynamicActivationInt8WeightConfig, Int8WeightOnlyConfig, quantize_
-
-    if model.device.type == "cuda":
-        quantize_(model.model.encoder, Int8DynamicActivationInt8WeightConfig(**_MODEL_ALONE))
-        quantize_(model.model.decoder, Int8WeightOnlyConfig(**_MODEL_ALONE))
-        quantize_(model, Int8WeightOnlyConfig(**_MODEL_ALONE), lambda _, name: name == "proj_out")
-    else:
-        quantize_(model, Int8DynamicActivationInt8WeightConfig(**_MODEL_ALONE))
-    return model
-
-
-def torchao_w8(model: Any) -> Any:
-    """Int8 weights, per output; turned back into floats for every product (torchao's ``Int8WeightOnlyConfig``)."""
-    from torchao.quantization import Int8WeightOnlyConfig, quantize_
-
-    quantize_(model, Int8WeightOnlyConfig(**_MODEL_ALONE))
-    return model
-
-
-def torchao_w4(model: Any) -> Any:
-    """Int4 weights in groups of 64, packed for tensor cores; products in bfloat16, so cast the model first (CUDA).
-
-    torchao's ``Int4WeightOnlyConfig`` in the layout that torch's own kernel reads. ``proj_out`` is left alone, as in
-    ``torchao_a8w4``.
-    """
-    from torchao.quantization import Int4WeightOnlyConfig, quantize_
-
-    config = Int4WeightOnlyConfig(group_size=64, int4_packing_format="tile_packed_to_4d", **_MODEL_ALONE)
-    quantize_(model.model, config)
-    return model
-
-
-def torchao_fp8(model: Any) -> Any:
-    """Weights and activations in float8 (e4m3), a scale per row; cast the model to bfloat16 first (Ada, Hopper, newer).
-
-    torchao's ``Float8DynamicActivationFloat8WeightConfig``; Micikevicius et al. 2022, https://arxiv.org/abs/2209.05433.
-    """
-    from torchao.quantization import Float8DynamicActivationFloat8WeightConfig, PerRow, quantize_
-
-    quantize_(model, Float8DynamicActivationFloat8WeightConfig(granularity=PerRow(), **_MODEL_ALONE))
-    return model
-
-
 def int8_weights(*patterns: str) -> Step:
     """Store some Linears as int8, a scale for every output, for ``inference.kernels``; see ``graphed.Int8Linear``.
 
@@ -293,19 +186,3 @@ def int8_weights(*patterns: str) -> Step:
 
     step.__name__ = f"int8_weights({', '.join(patterns)})"
     return step
-
-
-def torchao_a8w4(model: Any) -> Any:
-    """Int4 weights in groups of 32, int8 activations quantized on the fly, per token ("Int8A-Int4W").
-
-    torchao's ``Int8DynamicActivationIntxWeightConfig``. Its packed kernels are not in torchao's
-    wheels for x86: there both sides are turned back into floats for every product, which costs more than it saves.
-    ``proj_out`` is left alone: four bits for the embedding of the vocabulary cost more words than all else together.
-    """
-    import torch
-    from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
-    from torchao.quantization.granularity import PerGroup
-
-    int4: Any = torch.int4  # type: ignore[attr-defined]  # torch's stubs do not know it
-    quantize_(model.model, Int8DynamicActivationIntxWeightConfig(int4, PerGroup(32)))
-    return model
