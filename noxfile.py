@@ -90,7 +90,7 @@ def bench_cpu(session: nox.Session) -> None:
 def bench_gpu(session: nox.Session) -> None:
     """Benchmark the ladder on a CUDA GPU and judge it against the baselines; exit code 4 without one."""
     if shutil.which("nvidia-smi") is None:  # Before anything is installed: open ranges would bring torch for a GPU.
-        session.warn("no NVIDIA driver on this machine\n  expected: a GPU with nvidia-smi\n  next: nox -s bench-cpu")
+        session.warn("no nvidia-smi on this machine\n  expected: a GPU with its driver\n  next: nox -s bench-cpu")
         sys.exit(4)
     see_active_environment(session)
     session.install("-e", ".[embedded]")

@@ -6,11 +6,14 @@ By ``nvidia-smi``, which every driver brings; what it does not know is None or l
 from __future__ import annotations
 
 import os
+import re
 import subprocess
-import time
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
+from threading import Event
 
 # Bits of clocks_event_reasons.active that slow a GPU down, see nvmlClocksEventReasons; the others are idleness and
 # settings of its owner.
@@ -24,6 +27,12 @@ _THROTTLING = {
 _FIELDS = ("clocks.sm", "clocks.mem", "temperature.gpu", "power.draw", "memory.used")
 # Its name changed with driver 535; older ones know the second alone.
 _REASONS = ("clocks_event_reasons.active", "clocks_throttle_reasons.active")
+# A GPU, or below it one of the parts that it is divided into (MIG): "GPU 0: NVIDIA H200 (UUID: GPU-8932f937-...)" and
+# "  MIG 1g.10gb     Device  0: (UUID: MIG-3eb87630-...)".
+_LISTED = re.compile(r"(?:GPU (?P<index>\d+): |\s+(?P<part>MIG \S+) ).*\(UUID: (?P<uuid>[^)]+)\)")
+_ASKED_S = 1.0  # after work has begun: by then the clocks are what they will be
+_ASKED_AGAIN_S = 10.0  # A card takes a while to get hot.
+_IDLE_MIB = 300  # that a desktop and the driver may hold; what computes holds more
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,57 @@ class State:
         return {pid: mib for pid, mib in self.processes.items() if pid not in own}
 
 
+def joined(states: Sequence[State], after: State) -> State:
+    """Several moments as one: the lowest clocks, the most heat and power, all that throttled; the memory afterwards."""
+
+    def known(name: str) -> list[float]:
+        return [value for state in states if (value := getattr(state, name)) is not None]
+
+    return State(
+        sm_mhz=min(known("sm_mhz"), default=None),
+        memory_mhz=min(known("memory_mhz"), default=None),
+        celsius=max(known("celsius"), default=None),
+        watts=max(known("watts"), default=None),
+        used_mib=after.used_mib,
+        throttled=tuple(dict.fromkeys(text for state in states for text in state.throttled)),
+        processes=after.processes,
+    )
+
+
+@contextmanager
+def watched(after_s: float = _ASKED_S, every_s: float = _ASKED_AGAIN_S) -> Iterator[list[State]]:
+    """Ask for the state again and again while something runs; what ends before the first time is not asked about."""
+    over, seen = Event(), list[State]()
+
+    def ask() -> None:
+        wait_s = after_s
+        while not over.wait(wait_s):
+            seen.append(state())
+            wait_s = every_s
+
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(ask)
+        try:
+            yield seen
+        finally:
+            over.set()
+        asking.result()
+
+
 def describe() -> dict[str, str | None]:
-    """Name and driver of the first GPU."""
+    """Name and driver of the first GPU; of a part of one (MIG) the name says which."""
     name, driver = _ask("name", "driver_version") or (None, None)
+    if name and (part := _first()[1]):
+        name = f"{name} {part}"
     return {"gpu": name, "driver": driver}
+
+
+def occupied() -> list[str]:
+    """A remark where memory is in use before a run has begun: that is known in a container too."""
+    used = _number((_ask("memory.used") or ("",))[0])
+    if used is None or used < _IDLE_MIB:
+        return []
+    return [f"{used:.0f} MiB of the GPU were in use before the run: others may compute on it"]
 
 
 def architectures() -> list[str]:
@@ -69,9 +125,8 @@ def architectures() -> list[str]:
     return [f"sm_{round(10 * version)}" for version in known if version <= own]
 
 
-def state(after_s: float = 0.0) -> State:
-    """Ask for everything, some seconds later: it takes a tenth of a second or more."""
-    time.sleep(after_s)
+def state() -> State:
+    """Ask for everything: it takes a tenth of a second or more."""
     values = _ask(*_FIELDS)
     reasons = next(filter(None, (_ask(name) for name in _REASONS)), None)
     sm, memory, celsius, watts, used = map(_number, values or [""] * len(_FIELDS))
@@ -103,13 +158,38 @@ def _ask(*fields: str) -> tuple[str, ...] | None:
     return values if len(values) == len(fields) else None
 
 
+def _first() -> tuple[str, str]:
+    """The driver's number of the GPU that CUDA counts first, and which part of it that is, if it is divided."""
+    return _place(os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip())
+
+
+@cache
+def _place(visible: str) -> tuple[str, str]:
+    """See ``_first``; for a number, a UUID of a GPU or of a part, either cut short as CUDA allows, or nothing."""
+    listed, index = [], "0"
+    for line in filter(None, map(_LISTED.match, _tool("-L"))):
+        index = line["index"] or index
+        listed.append((index, line["part"] or "", line["uuid"]))
+    wanted = [
+        (index, part)
+        for index, part, uuid in listed
+        if (index == (visible or "0") if visible.isdigit() or not visible else uuid.startswith(visible))
+    ]
+    if not wanted:
+        return visible if visible.isdigit() else "0", ""
+    index, part = wanted[0]
+    # Of a divided GPU CUDA sees parts alone.
+    return index, part or next((part for other, part, _ in listed if other == index and part), "")
+
+
 def _run(query: str) -> list[str]:
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    # It may not know a part of a card (MIG), or a name that is cut short, though CUDA does: then whatever there is.
-    for which in (("-i", first or "0"), ()):
-        command = ["nvidia-smi", query, "--format=csv,noheader,nounits", *which]
-        with suppress(OSError, subprocess.SubprocessError):
-            return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
+    return _tool(query, "--format=csv,noheader,nounits", "-i", _first()[0])
+
+
+def _tool(*arguments: str) -> list[str]:
+    with suppress(OSError, subprocess.SubprocessError):
+        command = ["nvidia-smi", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.splitlines()
     return []
 
 

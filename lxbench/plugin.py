@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lxbench import card, collected, files, history, ladder, machine, models, options, others, settings, study
+from lxbench import card, collected, files, gpu, history, ladder, machine, models, options, others, settings, study
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import bencher, terminal
 from lxbench.report.progress import LiveProgress
@@ -149,6 +149,8 @@ def _plan(session: pytest.Session, benches: list[pytest.Item]) -> Run:
     config.stash[HISTORY] = history.ratios(saved, key)
     last, folder = history.last(saved, key), config.stash[FOLDER]
     run = Run(chosen, source, clips, observed, config.stash[LADDER], folder, watcher, here, last, timed)
+    if chosen.device == "cuda":
+        run.notes += gpu.occupied()
     if not config.option.keyword:
         run.absent = [variant for variant in _chosen(config) if chosen.device not in variant.devices]
     run.absent += [variant for variant in unfit if row_id(variant, chosen.device) in out]

@@ -13,6 +13,7 @@ from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.families.whisper import HOP
 from lxbench.inference.features import log_mel
 
+pytestmark = pytest.mark.cuda
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -26,6 +26,7 @@ from lxbench.steps.precision import cast
 from lxbench.steps.sparse import sparse_2_4
 from tests.suite import ROOT, require
 
+pytestmark = pytest.mark.cuda  # Elsewhere the kernels run in Triton's interpreter, and graphs are not recorded.
 CUDA = torch.cuda.is_available()
 DEVICE = "cuda" if CUDA else "cpu"
 PROMPT, NEVER, NOT_FIRST, END = [3, 4], [7, 11], [20], 20

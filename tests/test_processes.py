@@ -61,6 +61,7 @@ def test_what_workers_of_a_gpu_are_forked_from_never_looks_for_it(tmp_path: Path
 
 
 @linux
+@pytest.mark.cuda
 def test_a_forked_process_finds_the_gpu_where_there_is_one(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text(
         "import multiprocessing, sys\nfrom operator import methodcaller\nfrom pathlib import Path\n"

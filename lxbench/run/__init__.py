@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +24,7 @@ from lxbench.worker.build import BuildReport
 from lxbench.worker.serve import Job, Usage
 
 _SPAWNED = "a process that was forked did not reach the GPU: every worker was spawned, and imported its libraries anew"
-_GPU_ASKED_S = 1.0  # after a row has begun: by then its clocks are what they will be
+_STRANGE_IDS = "whether other processes were on the GPU is not known: the driver does not name ours, as in a container"
 
 
 class Watcher(Protocol):
@@ -142,8 +140,10 @@ class Run:
     def measure_peaks(self) -> None:
         """Measure what the machine can do, in the reference's process, once all rows are timed."""
         if self.settings.timing and self._reference is not None and any(row.timed for row in self.rows):
-            with suppress(CrashError):
+            try:
                 self.peaks = self._reference.peaks()
+            except CrashError as crash:
+                self.notes.append(f"what the machine can do was not measured: {crash}")
 
     def stop(self) -> None:
         """End every worker."""
@@ -192,7 +192,8 @@ class Run:
         with self._crash_of_either_kept(row):
             self.watcher.stage(row.id, "timing once more: not sure yet")
             self.watcher.more(row.id, pairing.block)
-            pairing.again()
+            with self._watched_gpu(row):
+                pairing.again()
             self.reference_lately = pairing.reference_lately
             row.usage, row.processes = self._usage(row), pairing.processes
             for id in pairing.contradictions:
@@ -293,18 +294,28 @@ class Run:
         if row.device != "cuda":
             yield
             return
-        with ThreadPoolExecutor(1) as pool:
-            during = pool.submit(gpu.state, after_s=_GPU_ASKED_S)
+        with gpu.watched() as during:
             yield
+        if row.gpu is None:
             after = gpu.state()
-            row.gpu = replace(during.result(), used_mib=after.used_mib, processes=after.processes)
+            row.gpu = gpu.joined(during or [after], after)
+        elif during:  # A second look, seconds long: it is not asked for once more.
+            after = during[-1]
+            row.gpu = gpu.joined([row.gpu, *during], after)
+        else:
+            return
         row.driver_mib = after.processes.get(self._workers[row.id].pid or 0)
-        if row.driver_mib is None:
-            return  # In a container the driver tells process ids of its host, and ours would be strangers.
+        if row.driver_mib is None:  # Ours would be strangers.
+            self._note_once(_STRANGE_IDS)
+            return
         ours = {worker.pid for worker in self._every_worker if worker.pid is not None}
         if strangers := after.others(ours):
             told = ", ".join(f"process {pid} ({mib:.0f} MiB)" for pid, mib in strangers.items())
-            self.notes.append(f"while {row.id} was timed, others were on the GPU: {told}")
+            self._note_once(f"while {row.id} was timed, others were on the GPU: {told}")
+
+    def _note_once(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     @contextmanager
     def _crash_of_either_kept(self, row: Row) -> Iterator[None]:
@@ -344,8 +355,8 @@ class Run:
         )
         worker = Worker(job, variant.build_limit_s, variant.clip_limit_s)
         self._every_worker.append(worker)
-        if processes.spawned_instead(self.settings.device) and _SPAWNED not in self.notes:
-            self.notes.append(_SPAWNED)
+        if processes.spawned_instead(self.settings.device):
+            self._note_once(_SPAWNED)
         return worker
 
     def _clip_to_warm_up(self) -> Clip:

@@ -159,13 +159,19 @@ def peaks(device: str) -> dict[str, float]:
         for name in _MEASURED[device]:
             for size in _SIZES[device]:  # The larger the nearer to the limit, where that does not take long.
                 rows, inner, columns = size
-                with _exactness("high" if name == "tf32" else "highest"):
-                    seconds = fastest(_product(name, size, device))
+                try:
+                    with _exactness("high" if name == "tf32" else "highest"):
+                        seconds = fastest(_product(name, size, device))
+                except RuntimeError:  # The GPU is full, or has no such product.
+                    break
                 found[name] = 2.0 * rows * inner * columns / _GFLOP / seconds
                 if seconds > _LONG_S:
                     break
-        values = torch.ones(_READ_BYTES[device] // 4, device=device)
-        return {**found, "read": _READ_BYTES[device] / _GFLOP / fastest(values.sum)}
+        read = _READ_BYTES[device]
+        if device == "cuda":  # A small card has the model in it too.
+            read = min(read, torch.cuda.mem_get_info()[0] // 4)
+        values = torch.ones(read // 4, device=device)
+        return {**found, "read": values.nbytes / _GFLOP / fastest(values.sum)}
 
 
 def _product(type: str, size: tuple[int, int, int], device: str) -> Callable[[], object]:
