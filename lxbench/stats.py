@@ -315,6 +315,6 @@ def shift(now: Sequence[int], then: Sequence[int], units: Sequence[int]) -> Shif
 
 def _needed(rates: Any, value: float, clips: int) -> int | None:
     """Clips at which the interval of the shift would exclude 0, were its size and spread to stay."""
-    if value == 0 or rates.std() == 0:
+    if value == 0 or rates.min() == rates.max():  # Of equal numbers, too, a standard deviation may be 1e-17.
         return None
     return math.ceil(clips * (1.96 * float(rates.std()) / value) ** 2)
