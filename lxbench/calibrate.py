@@ -103,7 +103,7 @@ def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[str], lis
         path = Path(rows[0]["baseline"]["path"]) if rows[0]["baseline"] else None
         kept = baselines.read(path) if path is not None else None
         speed = kept.speed_on(runs[0]["machine"]) if kept is not None else None
-        if path is None or kept is None or speed is None:
+        if path is None or kept is None or speed is None or _is_stale(rows[0]):
             continue
         spread, _ = measure(rows, today)
         speeds = tuple(replace(each, spread=spread) if each is speed else each for each in kept.speeds)
@@ -114,6 +114,11 @@ def store(runs: Sequence[Mapping[str, Any]], today: str) -> tuple[list[str], lis
         else:
             written.append(f"spread stored: {path}")
     return written, unwritten
+
+
+def _is_stale(row: Mapping[str, Any]) -> bool:
+    """Whether its baseline is of another model, or of other clips: the spread of this one is none of it."""
+    return any(said["word"] == Word.STALE for said in row["verdicts"].values())
 
 
 def _timed(runs: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -225,9 +230,9 @@ def _check_recorded(run: Mapping[str, Any], arguments: Sequence[str]) -> None:
         UsageError: there is none, nothing is timed, or nothing can be stored there.
     """
     timed = [row for row in run["rows"] if row["seconds"]]
-    if not any(row["baseline"] and row["baseline"]["recorded_here"] for row in timed):
+    if not any(row["baseline"] and row["baseline"]["recorded_here"] and not _is_stale(row) for row in timed):
         raise UsageError(
-            f"none of {len(timed)} timed rows has a baseline of this kind of machine to store its spread beside",
+            f"none of {len(timed)} timed rows has a baseline of this model and kind of machine for its spread",
             expected="rows that are timed, and recorded on this kind of machine",
             command=to_record(run["device"], options=_to_record_with(arguments)),
         )

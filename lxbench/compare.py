@@ -14,6 +14,7 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,7 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any], across_models: bool =
     Args:
         then: the run that counts as accepted.
         now: the run that is judged.
-        across_models: whether they may be of two models.
+        across_models: whether they may be of two models; each row's speed is then a multiple of its own fp32's.
 
     Raises:
         UsageError: they have no row in common.
@@ -107,12 +108,13 @@ def judge(then: Mapping[str, Any], now: Mapping[str, Any], across_models: bool =
             command=_COMMAND,
         )
     comparisons = sum(not row["reference"] for row in shared)
-    if across_models:
+    two_models = across_models and then["model"]["fingerprint"] != now["model"]["fingerprint"]
+    if two_models:
         then = {**then, "model": now["model"]}
     rows = []
     for row in now["rows"]:
         earlier = before.get(row["id"])
-        said = _judge_row(then, earlier, now, row, comparisons)
+        said = _judge_row(then, earlier, now, row, comparisons, two_models)
         word = str(verdict.worst(said.values()))
         rows.append(
             {**row, "verdict": word, "verdicts": {what: _values(each) for what, each in said.items()}}
@@ -133,6 +135,7 @@ def _judge_row(
     now: Mapping[str, Any],
     row: Mapping[str, Any],
     comparisons: int,
+    two_models: bool,
 ) -> dict[str, Verdict]:
     said = _of_itself(row)
     if any(each.word is Word.CRASHED for each in said.values()):
@@ -156,11 +159,11 @@ def _judge_row(
             text = f"{row['seconds']:.3f} s/audio; the reference that others are held against"
             said["speed"] = Verdict(Word.PASS, text)
     elif row["seconds"] and earlier["seconds"]:
-        said["speed"] = _judge_speed(kept, measured, tolerance, comparisons)
+        said["speed"] = _judge_speed(kept, measured, tolerance, comparisons, two_models)
     elif row["seconds"] or earlier["seconds"]:
         side = "earlier run" if row["seconds"] else "later run"
         said["speed"] = Verdict(Word.INCONCLUSIVE, f"the {side} did not time this row")
-    if (seconds := _judge_seconds(then, earlier, now, row, tolerance, comparisons)) is not None:
+    if not two_models and (seconds := _judge_seconds(then, earlier, now, row, tolerance, comparisons)) is not None:
         said["seconds"] = seconds
     return said
 
@@ -178,11 +181,15 @@ def _of_itself(row: Mapping[str, Any]) -> dict[str, Verdict]:
     }
 
 
-def _judge_speed(kept: Baseline, measured: Baseline, tolerance: Tolerance, comparisons: int) -> Verdict:
+def _judge_speed(
+    kept: Baseline, measured: Baseline, tolerance: Tolerance, comparisons: int, two_models: bool
+) -> Verdict:
     then, now = kept.speeds[0], measured.speeds[0]
     if differing := machine.differing(now.machine, then.machine, machine.RATIO_KEYS):
         return Verdict(Word.INCONCLUSIVE, f"the two machines differ in {', '.join(differing)}")
-    changed = verdict_speed.speed_change(now.timed, then, comparisons)
+    # By how much fp32 takes longer is of the machine where the model is the same, of the model where it is not.
+    timed = replace(now.timed, reference={}) if two_models else now.timed
+    changed = verdict_speed.speed_change(timed, then, comparisons)
     said = verdict_speed.judge_speed(verdict_speed.stored_ratio(now.timed, then), changed, tolerance.speed)
     return Verdict(said.word, said.text + verdict_speed.describe_length(measured.clips, kept.clips, now.timed.ratios))
 

@@ -12,6 +12,11 @@ def at_home(text: str) -> str:
     return os.path.expanduser(text)  # noqa: PTH111 - pathlib's fails for users that there are not
 
 
+def spelled(path: Path) -> Path:
+    """A whole path as people spell it: ``.`` and ``..`` are gone, links are not followed."""
+    return Path(os.path.normpath(path.absolute()))
+
+
 def check_writable(folder: Path) -> None:
     """Prove that files can be written in a folder, which is made where it is not there.
 

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lxbench import families, kept
+from lxbench import families, files, kept
 from lxbench.checkpoints import embedded, shapes
 from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import ModelError, UsageError
@@ -91,7 +91,7 @@ def _resolved(spec: str, revision: str) -> ModelSource:
         name = spec.replace(":", "-")
         return ModelSource(spec, name, folder, kept.sha256(folder / "config.json"), random=True)
     folder = _download(spec, revision) if on_hub else path
-    name = re.sub(r"[^\w.+-]+", "-", (spec if on_hub else path.resolve().name).lower())
+    name = re.sub(r"[^\w.+-]+", "-", (spec if on_hub else files.spelled(path).name).lower())
     fingerprint, family = _check_folder(folder, spec), _kind(folder)
     families.find(family).check(folder)
     return ModelSource(spec, name, folder, fingerprint, family)

@@ -101,7 +101,9 @@ def test_baselines_may_be_of_another_repository(place: str) -> None:
 
 def test_orphans_are_pruned_by_the_next_command() -> None:
     command = advice.next_command(results(row("bf16", "PASS"), orphans=["a.json"]), SETTINGS, [])
-    assert command == "nox -s baselines -- --lx-update prune -k test_no_orphans"
+    assert command == (
+        "nox -s baselines -- --lx-update prune -k test_no_orphans  # deletes them; not if they are of --lx-variants"
+    )
 
 
 @needs_git

@@ -65,7 +65,7 @@ def test_a_row_that_may_be_as_slow_as_it_likes_has_no_tolerance_to_be_too_small(
     [("cpu", "nox -s baselines --"), ("cuda", "nox -s bench-gpu -- --lx-update new,changed")],
 )
 def test_what_is_not_recorded_is_recorded_over_all_clips_by_the_next_command(device: str, session: str) -> None:
-    run = {"device": device, "rows": [{"seconds": 0.5, "baseline": None}]}
+    run = {"device": device, "rows": [{"seconds": 0.5, "baseline": None, "verdicts": {}}]}
     asked = ["--lx-device", device, "--lx-clips", "24", "-k", "[x]", "--lx-clips=8", "--lx-corpus", "my"]
     with pytest.raises(UsageError, match="none of 1 timed rows has a baseline") as raised:
         calibrate._check_recorded(run, asked)
@@ -78,7 +78,7 @@ def test_a_spread_that_cannot_be_stored_is_said(tmp_path: Path, monkeypatch: pyt
     assert kept is not None
     rows = [
         {"variant": "fp32", "seconds": 1.0, "reference": True, "baseline": {"path": str(path), "recorded_here": True},
-         "clips": [{"id": "a", "seconds": seconds}]}
+         "verdicts": {"accuracy": {"word": "PASS", "text": ""}}, "clips": [{"id": "a", "seconds": seconds}]}
         for seconds in (1.0, 1.1, 0.9)
     ]  # fmt: skip
     runs = [{"machine": kept.speeds[0].machine, "rows": [row]} for row in rows]
@@ -86,6 +86,14 @@ def test_a_spread_that_cannot_be_stored_is_said(tmp_path: Path, monkeypatch: pyt
     stored = baselines.read(path)
     assert stored is not None
     assert stored.speeds[0].spread == calibrate.measure(rows, "2026-11-28")[0]
+
+    for row in rows:  # Its model has other weights now.
+        row["verdicts"] = {"accuracy": {"word": "STALE", "text": ""}}
+    assert calibrate.store(runs, "2026-11-29") == ([], [])
+    with pytest.raises(UsageError, match="none of 3 timed rows has a baseline of this model and kind of machine"):
+        calibrate._check_recorded({"device": "cpu", "rows": rows}, [])
+    for row in rows:
+        row["verdicts"] = {}
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -95,6 +103,6 @@ def test_a_spread_that_cannot_be_stored_is_said(tmp_path: Path, monkeypatch: pyt
 
 
 def test_baselines_that_cannot_be_written_are_refused_after_the_first_run() -> None:
-    row = {"seconds": 1.0, "baseline": {"path": "/dev/null/fp32.json", "recorded_here": True}}
+    row = {"seconds": 1.0, "baseline": {"path": "/dev/null/fp32.json", "recorded_here": True}, "verdicts": {}}
     with pytest.raises(UsageError, match="the baselines folder /dev/null cannot be written"):
         calibrate._check_recorded({"device": "cpu", "rows": [row]}, [])

@@ -282,7 +282,8 @@ def test_a_renamed_variant_is_an_orphan_and_is_pruned(bench: Bench, stored: Path
     assert "next: nox -s baselines -- --lx-update prune -k test_no_orphans" in done.stdout
     assert done.returncode == 1
     done = bench(*options, "--lx-update", "prune")
-    assert f"baseline deleted: {baseline_of(stored, 'harmed')}" in Flat(done.stdout)
+    assert f"baseline deleted: {baseline_of(stored, 'harmed')}, kept in " in Flat(done.stdout)
+    assert [file.name for file in (stored / "results" / "latest" / "pruned").rglob("*.json")] == ["harmed.json"]
     assert done.returncode == 1
     assert not baseline_of(stored, "harmed").exists()
     assert baseline_of(stored, "fp32").exists()

@@ -219,6 +219,24 @@ def test_two_models_are_compared_where_that_is_meant(
     assert "two models" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("gain", "word"), [(2.0, "PASS"), (1.0, "REGRESSED")])
+def test_a_model_that_is_faster_itself_does_not_hide_what_a_row_gains(gain: float, word: str) -> None:
+    """fp32 takes less of it: of one and the same model that would be another state of the machine."""
+    bf16 = row("bf16", 0.25 * 2.0 / gain)
+    pruned = {
+        **bf16,
+        "clips": [{**each, "pairs": [[gain * each["seconds"], each["seconds"]]]} for each in bf16["clips"]],
+    }
+    then = row("bf16", 0.5)
+    then["clips"] = [{**each, "pairs": [[2.0 * each["seconds"], each["seconds"]]]} for each in then["clips"]]
+    before = run(row("fp32", 1.0), then)
+    _, judged = compare.judge(before, run(row("fp32", 0.5), pruned, model=OTHER), across_models=True)["rows"]
+    assert judged["verdicts"]["speed"]["word"] == word
+    assert "another state" not in judged["verdicts"]["speed"]["text"]
+    _, judged = compare.judge(before, run(row("fp32", 0.5), pruned), across_models=True)["rows"]
+    assert judged["verdicts"]["speed"]["word"] == "INCONCLUSIVE", "the same model, on a machine in another state"
+
+
 @pytest.mark.parametrize("kept", [{"build": {"calibrated": True}}, {"build": None, "calibrated": True}])
 def test_rows_that_looked_at_other_calibration_clips_are_not_compared(kept: dict[str, Any]) -> None:
     def calibrated(fingerprint: str) -> dict[str, Any]:

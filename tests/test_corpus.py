@@ -479,6 +479,42 @@ def test_names_of_columns_are_found_or_given(small_corpus: Path, tmp_path: Path)
         corpus.load(str(manifest), CORPORA, columns={"text": "nothing"})
 
 
+def test_a_text_that_is_empty_is_not_taken_from_another_column(small_corpus: Path) -> None:
+    listing = small_corpus / "metadata.jsonl"
+    first, *others = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
+    emptied = {"file_name": first["file_name"], "transcription": "", "text": "what a machine once heard"}
+    listing.write_text("\n".join(map(json.dumps, [emptied, *others])), "utf-8")
+    with pytest.raises(CorpusError, match=r"metadata.jsonl:1: .*empty reference text"):
+        corpus.load(str(small_corpus), CORPORA, columns={"text": ("transcription", "text")})
+    with pytest.raises(CorpusError, match=r"empty reference text"):
+        corpus.load(str(small_corpus), CORPORA)
+
+
+def test_whole_paths_in_a_listing_are_no_ids(small_corpus: Path, tmp_path: Path) -> None:
+    """NeMo's tools write them, and the folder is elsewhere on another machine."""
+    wanted = corpus.load(str(small_corpus), CORPORA)
+    listing = small_corpus / "metadata.jsonl"
+    rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]
+    whole = [{**row, "file_name": str(small_corpus / row["file_name"])} for row in rows]
+    listing.write_text("\n".join(map(json.dumps, whole)), "utf-8")
+    loaded = corpus.load(str(small_corpus), CORPORA)
+    assert same_clips(loaded, wanted)
+    assert loaded.remarks == wanted.remarks
+    (tmp_path / "link").symlink_to(small_corpus)
+    assert same_clips(corpus.load(str(tmp_path / "link"), CORPORA), wanted)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    loaded = corpus.load(str(listing.rename(elsewhere / "metadata.jsonl")), CORPORA)
+    assert "3 clips are called by paths of this machine, such as /" in loaded.remarks[0]
+
+
+def test_a_link_is_called_as_people_call_it(small_corpus: Path) -> None:
+    link = small_corpus.with_name("golos")
+    link.symlink_to(small_corpus)
+    assert corpus.load(str(link), CORPORA).name == "golos"
+    assert corpus.load(str(small_corpus / ".." / "golos"), CORPORA).name == "golos"
+
+
 @pytest.fixture
 def rows(small_corpus: Path) -> Any:
     """The small corpus as a data set whose audio is in the rows, encoded."""

@@ -96,6 +96,25 @@ def test_a_declared_wreck_must_be_caught(tmp_path: Path, clips: Corpus) -> None:
     assert missed.text.startswith("declared unusable and not caught: WER 0.0000, fp32 0.0000")
 
 
+@pytest.mark.parametrize(
+    ("spec", "corpus", "word", "text"),
+    [
+        ("embedded", "ivr-ru", Word.REGRESSED, "declared unusable and not caught"),
+        ("my/whisper", "ivr-ru", Word.PASS, "usable here, though declared unusable of embedded on ivr-ru"),
+        ("embedded", "mine", Word.PASS, "usable here, though declared unusable of embedded on ivr-ru"),
+    ],
+)
+def test_rows_that_come_along_are_wrecks_of_what_comes_along(
+    tmp_path: Path, clips: Corpus, spec: str, corpus: str, word: Word, text: str
+) -> None:
+    """A deeper model may lose a layer and not a word."""
+    run = make_run(tmp_path, replace(clips, name=corpus))
+    run.source = replace(run.source, spec=spec)
+    run.reference_said = {clip.id: Transcript(clip.text, 5, 1.0) for clip in clips.clips}
+    said = gate.judge_caught(run, make_row(run, find(VARIANTS, "prune-layers")))
+    assert said == Verdict(word, f"{text}: WER 0.0000, fp32 0.0000, margin 0.0100")
+
+
 def test_a_profile_names_what_is_on_top(tmp_path: Path, clips: Corpus) -> None:
     row = make_row(make_run(tmp_path, clips))
     assert gate.judge_profile(row).word is Word.CRASHED

@@ -190,6 +190,11 @@ def test_a_folder_is_a_model(folder: Path) -> None:
     assert models.resolve(str(folder)).fingerprint != source.fingerprint
 
 
+def test_a_link_to_a_model_is_called_as_people_call_it(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "Tuned").symlink_to(folder)
+    assert models.resolve(str(tmp_path / "Tuned")).name == "tuned"
+
+
 @pytest.mark.parametrize(
     ("called", "name"), [("Май", "май"), ("whisper_base", "whisper_base"), ("v1.5 (new)", "v1.5-new-")]
 )

@@ -315,8 +315,10 @@ def test_a_record_is_not_shrunk_but_by_its_row(stored: Path, clips: Corpus) -> N
     run.settings = replace(run.settings, clips=0)
     update.check(run, [BF16])  # The corpus itself has lost two: that is STALE, and what it proposes must do.
     run.settings = replace(run.settings, skip_bad=True)
-    with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4"):
+    with pytest.raises(UsageError, match="would record bf16 over 2 clips, its baseline has 4") as raised:
         update.check(run, [BF16])
+    assert "or a listing without those that are bad" in raised.value.expected
+    assert "--lx-skip-bad" not in raised.value.command, "it would be refused with the same words"
 
 
 def test_nor_is_one_of_format_1_by_what_it_is_recorded_anew_with(stored: Path, clips: Corpus) -> None:

@@ -18,6 +18,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
+from lxbench import files
 from lxbench.corpus import audio, listing
 from lxbench.corpus.audio import SAMPLE_RATE
 from lxbench.errors import CorpusError
@@ -134,7 +135,7 @@ def load(
             tell(number, len(chosen))
     count = len(chosen) + sum(bool(entry.fault) for entry in listed)
     _refuse(spec, path, faults, count, texts, skip_bad, bool(clips))
-    return Corpus(_name(spec, path), tuple(clips), tuple(_remarks(foreign, faults, count)))
+    return Corpus(_name(spec, path), tuple(clips), tuple(_remarks(clips, foreign, faults, count)))
 
 
 def _told(entry: listing.Entry, fault: object) -> str:
@@ -157,7 +158,12 @@ def _refuse(spec: str, path: Path, faults: Sequence[str], count: int, texts: boo
         )
 
 
-def _remarks(foreign: Counter[str], faults: Sequence[str], count: int) -> Iterator[str]:
+def _remarks(clips: Sequence[Clip], foreign: Counter[str], faults: Sequence[str], count: int) -> Iterator[str]:
+    if whole := [clip.id for clip in clips if Path(clip.id).is_absolute()]:
+        yield (
+            f"{len(whole)} clips are called by paths of this machine, such as {whole[0]}: without "
+            "ids of their own their baselines hold on no other"
+        )
     if foreign:
         forms = ", ".join(f"{number} of {form}" for form, number in sorted(foreign.items()))
         yield f"{foreign.total()} clips are resampled to 16 kHz mono: {forms}"
@@ -246,7 +252,7 @@ def _name(spec: str, path: Path) -> str:
     Golos has ``crowd/manifest.jsonl`` and ``farfield/manifest.jsonl``: both "manifest" would share their baselines.
     """
     if path.exists():
-        found = path.resolve()
+        found = files.spelled(path)  # A link is called as people call it, whatever it leads to.
         if found.is_file() and found.stem.lower() in _UNTOLD and found.parent.name:
             found = found.parent
         whole = found.stem if found.is_file() else found.name

@@ -136,15 +136,16 @@ def _names(role: str, chosen: Columns) -> tuple[str, ...]:
 def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Iterator[Entry]:
     read = list(lines.read(listing))
     there = dict.fromkeys(name for _, row in read if isinstance(row, dict) for name in row if name)
-    audio = named(list(there), columns, str(listing), required)["audio"] if there else ""
+    found = named(list(there), columns, str(listing), required) if there else {}
+    audio = found.get("audio", "")
     told = [(line, row if isinstance(row, str) else _fault(row, audio) or row) for line, row in read]
-    ids = iter(_ids([row for _, row in told if not isinstance(row, str)], audio, columns))
+    ids = iter(_ids([row for _, row in told if not isinstance(row, str)], audio, columns, listing.parent))
     for line, row in told:
         where = f"{listing.name}:{line}"
         if isinstance(row, str):
             yield Entry("", "", where, Path, row)
         else:
-            text = next((row[key] for key in _names("text", columns) if row.get(key)), "")
+            text = row.get(found.get("text", "")) or ""  # Of one column: what stands in another is another text.
             fetch = partial(Path, listing.parent / row[audio])
             yield Entry(next(ids), str(text), where, fetch, seconds=_seconds(row.get("duration")))
 
@@ -170,17 +171,24 @@ def _seconds(duration: object) -> float:
         return 0.0
 
 
-def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns) -> list[str]:
-    """Names of recordings: what is called an id unless several files have one and nobody has chosen it; else files."""
-    paths = [Path(row[audio]) for row in rows]
-    files, stems = ([path.as_posix() for path in each] for each in (paths, [path.with_suffix("") for path in paths]))
+def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns, folder: Path) -> list[str]:
+    """Names of recordings: what is called an id unless several files have one and nobody has chosen it; else files.
+
+    Those in the listing's folder are called the same wherever that is, as NeMo's tools write whole paths.
+    """
+    paths = [_within(Path(row[audio]), (files.spelled(folder), folder.resolve())) for row in rows]
+    names, stems = ([path.as_posix() for path in each] for each in (paths, [path.with_suffix("") for path in paths]))
     given = [next((str(row[key]) for key in _names("id", columns) if row.get(key)), "") for row in rows]
     ids = [id or stem for id, stem in zip(given, stems, strict=True)]
     if "id" in columns and any(given):
         return ids
-    ids = stems if _shared(ids, files) else ids
-    shared = _shared(ids, files)
-    return [file if id in shared else id for id, file in zip(ids, files, strict=True)]
+    ids = stems if _shared(ids, names) else ids
+    shared = _shared(ids, names)
+    return [file if id in shared else id for id, file in zip(ids, names, strict=True)]
+
+
+def _within(path: Path, folders: Sequence[Path]) -> Path:
+    return next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), path)
 
 
 def _shared(ids: Sequence[str], files: Sequence[str]) -> set[str]:

@@ -45,7 +45,7 @@ def next_command(results: dict[str, Any], settings: Settings, updated: Sequence[
     if crashed := [row["id"] for row in judged if row["verdict"] == Word.CRASHED]:
         return f"less {shlex.quote(str(settings.results / 'latest' / 'logs' / f'{crashed[0]}.log'))}"
     if results["orphans"]:
-        return _baselines(settings, "prune", ["test_no_orphans"])
+        return _baselines(settings, "prune", ["test_no_orphans"]) + "  # deletes them; not if they are of --lx-variants"
     moved: dict[Word, list[str]] = {}
     for row in judged:
         # A test id in its brackets means that row alone; a bare name would be found in other names too.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from lxbench import baselines, files, machine, verdict_speed
@@ -103,8 +105,10 @@ def write(run: Run, today: str, interrupted: bool = False) -> Iterator[str]:
         yield f"baseline written: {path}"
     if "prune" in allowed:
         for path in gate.find_orphans(run):
-            path.unlink()
-            yield f"baseline deleted: {path}"
+            left = run.folder / "pruned" / path.relative_to(run.settings.baselines)
+            left.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(path, left)
+            yield f"baseline deleted: {path}, kept in {left.parent}"
         run.orphans = []
     if refused:
         raise OSError("; ".join(refused))
@@ -185,6 +189,7 @@ def check(run: Run, variants: Iterable[Variant]) -> None:
         if update := ",".join(sorted(writing & run.settings.update)):
             raise UsageError(
                 f"--lx-update {update} would record {name} over {clips} clips, its baseline has {len(stored.clips)}",
-                expected="at least as many clips as the stored baseline has",
-                command=to_record(device, row_id(variant, device), repeated(run.settings)),
+                expected="at least as many clips as the stored baseline has"
+                + (", or a listing without those that are bad" if run.settings.skip_bad else ""),
+                command=to_record(device, row_id(variant, device), repeated(replace(run.settings, skip_bad=False))),
             )
