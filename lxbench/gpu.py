@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Event
+
+from lxbench.errors import UsageError
 
 # Bits of clocks_event_reasons.active that slow a GPU down, see nvmlClocksEventReasons; the others are idleness and
 # settings of its owner.
@@ -79,15 +81,25 @@ def joined(states: Sequence[State], after: State) -> State:
 
 
 @contextmanager
-def watched(after_s: float = _ASKED_S, every_s: float = _ASKED_AGAIN_S) -> Iterator[list[State]]:
-    """Ask for the state again and again while something runs; what ends before the first time is not asked about."""
+def watched(
+    working: Callable[[], bool] = lambda: True, after_s: float = _ASKED_S, every_s: float = _ASKED_AGAIN_S
+) -> Iterator[list[State]]:
+    """Ask for the state again and again while something runs; what ends before the first time is not asked about.
+
+    Args:
+        working: whether it is at work: what is seen while it is not says nothing of it.
+        after_s: seconds until it is asked for once it works.
+        every_s: seconds until it is asked for again.
+    """
     over, seen = Event(), list[State]()
 
     def ask() -> None:
         wait_s = after_s
         while not over.wait(wait_s):
-            seen.append(state())
-            wait_s = every_s
+            worked, found = working(), state()
+            if worked and working():
+                seen.append(found)
+            wait_s = every_s if worked else after_s
 
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(ask)
@@ -104,6 +116,20 @@ def describe() -> dict[str, str | None]:
     if name and (part := _first()[1]):
         name = f"{name} {part}"
     return {"gpu": name, "driver": driver}
+
+
+def check_named() -> None:
+    """Refuse a GPU that the driver's tool does not name: any would pass for any other, and rows would lack what it has.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if describe()["gpu"] is None:
+        raise UsageError(
+            "--lx-device cuda: nvidia-smi does not say which GPU this is",
+            expected="the driver's tool, in a container by NVIDIA_DRIVER_CAPABILITIES=compute,utility",
+            command="nox -s bench-cpu",
+        )
 
 
 def occupied() -> list[str]:

@@ -133,6 +133,8 @@ def _plan(session: pytest.Session, benches: list[pytest.Item]) -> Run:
     """The run of what was collected; tests of rows that have no place in it are taken out."""
     config, rows = session.config, _rows(session.config)
     chosen, watcher = config.stash[SETTINGS], config.stash[WATCHER]
+    if chosen.device == "cuda":
+        gpu.check_named()
     # What is wrong with the model is known at once; a large corpus takes a while to read.
     source = planning.model(chosen)
     if processes.may_fork(chosen.device, chosen.variants):  # Meanwhile a server imports what workers need.

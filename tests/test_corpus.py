@@ -488,6 +488,19 @@ def test_a_text_that_is_empty_is_not_taken_from_another_column(small_corpus: Pat
         corpus.load(str(small_corpus), CORPORA, columns={"text": ("transcription", "text")})
     with pytest.raises(CorpusError, match=r"empty reference text"):
         corpus.load(str(small_corpus), CORPORA)
+    del emptied["transcription"]
+    listing.write_text("\n".join(map(json.dumps, [emptied, *others])), "utf-8")
+    with pytest.raises(CorpusError, match=rf"metadata.jsonl:1: {first['file_name']} has no 'transcription'"):
+        corpus.load(str(small_corpus), CORPORA)
+
+
+def test_a_column_without_a_name_is_no_text(small_corpus: Path, tmp_path: Path) -> None:
+    names = [
+        json.loads(line)["file_name"] for line in (small_corpus / "metadata.jsonl").read_text("utf-8").splitlines()
+    ]
+    listing = tmp_path / "of_pandas.csv"
+    listing.write_text("\n".join([",path", *(f"{n},{small_corpus / name}" for n, name in enumerate(names))]), "utf-8")
+    assert {clip.text for clip in corpus.load(str(listing), CORPORA, texts=False).clips} == {""}
 
 
 def test_whole_paths_in_a_listing_are_no_ids(small_corpus: Path, tmp_path: Path) -> None:
@@ -502,6 +515,9 @@ def test_whole_paths_in_a_listing_are_no_ids(small_corpus: Path, tmp_path: Path)
     assert loaded.remarks == wanted.remarks
     (tmp_path / "link").symlink_to(small_corpus)
     assert same_clips(corpus.load(str(tmp_path / "link"), CORPORA), wanted)
+    through_links = [{**row, "file_name": str(tmp_path / "link" / row["file_name"])} for row in rows]
+    listing.write_text("\n".join(map(json.dumps, through_links)), "utf-8")
+    assert same_clips(corpus.load(str(small_corpus), CORPORA), wanted)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     loaded = corpus.load(str(listing.rename(elsewhere / "metadata.jsonl")), CORPORA)

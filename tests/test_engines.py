@@ -189,6 +189,7 @@ def test_steps_say_which_package_they_do_not_run_without(monkeypatch: pytest.Mon
         code = {step.__module__ for step in row.steps}
         if {"lxbench.steps.torchao", "lxbench.steps.bitsandbytes"} & code:
             assert missing[row.name].startswith(("needs torchao: pip", "needs bitsandbytes: pip"))
+    assert missing["ptq-static"] == "needs torchao: pip install torchao"
     assert missing["graphs"] == "needs triton: pip install triton"
     assert "graphs-fp16" not in missing, "in the libraries' kernels"
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from lxbench import gpu, machine
+from lxbench.errors import UsageError
 from lxbench.run import Run
 
 TOOL = """#!/bin/sh
@@ -108,6 +109,28 @@ def test_the_state_is_asked_for_again_and_again() -> None:
     assert seen == [], "what is over is not waited for"
 
 
+@pytest.mark.usefixtures("tool")
+def test_what_is_seen_while_it_does_not_work_says_nothing() -> None:
+    asked: list[bool] = []
+
+    def working() -> bool:
+        asked.append(len(asked) >= 3)
+        return asked[-1]
+
+    with gpu.watched(working, after_s=0.0, every_s=60.0) as seen:
+        while not seen:
+            time.sleep(0.01)
+    assert asked == [False, False, False, True, True]
+
+
+def test_a_gpu_that_the_tool_does_not_name_is_refused(tool: Path) -> None:
+    gpu.check_named()
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    with pytest.raises(UsageError, match="nvidia-smi does not say which GPU this is") as raised:
+        gpu.check_named()
+    assert "NVIDIA_DRIVER_CAPABILITIES" in raised.value.expected
+
+
 def test_moments_become_one() -> None:
     states = [
         gpu.State(1980, 2619, 40, 300.0, 900, ("power cap",), {1: 500}),
@@ -136,19 +159,19 @@ def test_idleness_does_not_throttle() -> None:
 def test_a_row_on_a_gpu_is_watched_and_strangers_are_told(tool: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = (SimpleNamespace(pid=pid) for pid in (4711, 1))
     timed: Any = SimpleNamespace(id="bf16-cuda", device="cuda", gpu=None, driver_mib=None)
-    run: Any = SimpleNamespace(_workers={"bf16-cuda": ours}, _every_worker=[ours, theirs], notes=[])
+    run: Any = SimpleNamespace(_workers={"bf16-cuda": ours}, _every_worker=[ours, theirs], notes=[], _renewing=False)
     run._note_once = partial(Run._note_once, run)
     with Run._watched_gpu(run, timed):
         pass
     assert timed.driver_mib == 1024
     assert timed.gpu.sm_mhz == 1980
     assert run.notes == ["while bf16-cuda was timed, others were on the GPU: process 4712 (30 MiB)"]
-    tool.write_text(TOOL.replace("1980", "1200"))  # Hotter in a second look, which says nothing twice.
+    tool.write_text(TOOL.replace("1980", "1200").replace("4712, 30", "4712, 31"))  # Hotter in a second look.
     monkeypatch.setattr(gpu, "watched", partial(gpu.watched, after_s=0.0))
     with Run._watched_gpu(run, timed):
         time.sleep(0.5)
     assert timed.gpu.sm_mhz == 1200
-    assert len(run.notes) == 1
+    assert len(run.notes) == 1, "nothing is told twice"
     run.notes.clear()
     timed.gpu = None
     ours.pid = 17  # In a container, where the driver knows it by another number.

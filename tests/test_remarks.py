@@ -34,6 +34,15 @@ def test_rows_whose_usability_is_not_shown_are_named() -> None:
     )
 
 
+def test_a_row_that_should_be_a_wreck_and_is_none_is_told_where_that_is_not_red() -> None:
+    usable = {"declared_unusable": True, "usable": True, "shown_usable": True}
+    harmless = row("prune-layers", "PASS", **usable, verdicts={"usable": {"word": "PASS", "text": ""}})
+    red = row("mine", "REGRESSED", **usable, verdicts={"usable": {"word": "REGRESSED", "text": ""}})
+    wreck = row("prune-l2", "PASS", **{**usable, "usable": False}, verdicts={"usable": {"word": "PASS", "text": ""}})
+    (said,) = remarks.remarks(results(harmless, red, wreck, row("not-caught-yet", "PASS", **usable, verdicts={})))
+    assert said == "declared unusable of the model and the corpus that come along, and usable here: prune-layers"
+
+
 def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_it() -> None:
     (a, b, c) = row("fp32", "PASS")["clips"]
     found = results(

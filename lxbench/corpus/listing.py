@@ -137,23 +137,26 @@ def _of_lines(listing: Path, columns: Columns, required: Sequence[str]) -> Itera
     read = list(lines.read(listing))
     there = dict.fromkeys(name for _, row in read if isinstance(row, dict) for name in row if name)
     found = named(list(there), columns, str(listing), required) if there else {}
-    audio = found.get("audio", "")
-    told = [(line, row if isinstance(row, str) else _fault(row, audio) or row) for line, row in read]
+    audio, text = found.get("audio", ""), found.get("text", "")
+    texts = text if "text" in required else ""
+    told = [(line, row if isinstance(row, str) else _fault(row, audio, texts) or row) for line, row in read]
     ids = iter(_ids([row for _, row in told if not isinstance(row, str)], audio, columns, listing.parent))
     for line, row in told:
         where = f"{listing.name}:{line}"
         if isinstance(row, str):
             yield Entry("", "", where, Path, row)
         else:
-            text = row.get(found.get("text", "")) or ""  # Of one column: what stands in another is another text.
+            said = str(row.get(text) or "") if text else ""  # Of one column: what stands in another is another text.
             fetch = partial(Path, listing.parent / row[audio])
-            yield Entry(next(ids), str(text), where, fetch, seconds=_seconds(row.get("duration")))
+            yield Entry(next(ids), said, where, fetch, seconds=_seconds(row.get("duration")))
 
 
-def _fault(row: Mapping[str, Any], audio: str) -> str:
+def _fault(row: Mapping[str, Any], audio: str, text: str) -> str:
     name = row.get(audio)
     if not isinstance(name, str) or not Path(name).name:
         return f"no {audio!r}"
+    if text and row.get(text) is None:
+        return f"{name} has no {text!r}"
     if str(row.get("offset") or "").strip("0."):
         return part(name, row["offset"])
     return ""
@@ -176,7 +179,8 @@ def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns, folder
 
     Those in the listing's folder are called the same wherever that is, as NeMo's tools write whole paths.
     """
-    paths = [_within(Path(row[audio]), (files.spelled(folder), folder.resolve())) for row in rows]
+    folders = files.spelled(folder), folder.resolve()
+    paths = [_within(Path(row[audio]), folders) for row in rows]
     names, stems = ([path.as_posix() for path in each] for each in (paths, [path.with_suffix("") for path in paths]))
     given = [next((str(row[key]) for key in _names("id", columns) if row.get(key)), "") for row in rows]
     ids = [id or stem for id, stem in zip(given, stems, strict=True)]
@@ -188,7 +192,11 @@ def _ids(rows: Sequence[Mapping[str, Any]], audio: str, columns: Columns, folder
 
 
 def _within(path: Path, folders: Sequence[Path]) -> Path:
-    return next((path.relative_to(folder) for folder in folders if path.is_relative_to(folder)), path)
+    if not path.is_absolute():
+        return path
+    spelled = files.spelled(path), path.parent.resolve() / path.name
+    pairs = ((each, folder) for each in spelled for folder in folders)
+    return next((each.relative_to(folder) for each, folder in pairs if each.is_relative_to(folder)), path)
 
 
 def _shared(ids: Sequence[str], files: Sequence[str]) -> set[str]:

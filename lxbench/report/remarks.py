@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lxbench.commands import to_compare_codes, typed
 from lxbench.report.table import Record, Results
 from lxbench.stats import drift, timing_of
+from lxbench.verdict import Word
 from lxbench.verdict_speed import OTHER_STATE
 
 DISTURBED = 0.2  # cores, from which on seconds are said to be too high
@@ -24,6 +25,9 @@ def remarks(results: Results) -> Iterator[str]:
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
         if row.get("excused"):
             yield f"{row['variant']} is red and does not fail the run, for it is marked xfail: {row['excused']}"
+    declared = [row for row in results["rows"] if row["declared_unusable"] and row["usable"]]
+    if harmless := [row["variant"] for row in declared if row["verdicts"].get("usable", {}).get("word") == Word.PASS]:
+        yield f"declared unusable of the model and the corpus that come along, and usable here: {', '.join(harmless)}"
     yield from shortened(results)
     shown = [row for row in results["rows"] if row["usable"] and not row["reference"]]
     if doubtful := [row["variant"] for row in shown if row["shown_usable"] is False]:

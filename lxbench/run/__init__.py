@@ -99,6 +99,7 @@ class Run:
         self._pairings: dict[str, Pairing] = {}
         self._every_worker: list[Worker] = []
         self._reports: dict[str, BuildReport] = {}
+        self._renewing = False
 
     def spent(self, what: str) -> float:
         """Seconds spent on workers: ``waited`` for them, of it ``transcribing``, ``warming_up``, ``building``."""
@@ -265,13 +266,17 @@ class Run:
         """End the processes of a row and of the reference beside it, and start both anew."""
         if not row.timed:  # What is timed again is of workers that are counted already, and have ended.
             row.usage = self._usage(row)
-        for worker in (self._workers[row.id], self._reference):
-            assert worker is not None
-            worker.stop()
-        variant, reference = self._spawn(row.variant), self._spawn(self.ladder[0])
-        self._workers[row.id], self._reference = variant, reference
-        self._ready(variant, row.id)
-        self._ready(reference, row_id(self.ladder[0], row.device))
+        self._renewing = True
+        try:
+            for worker in (self._workers[row.id], self._reference):
+                assert worker is not None
+                worker.stop()
+            variant, reference = self._spawn(row.variant), self._spawn(self.ladder[0])
+            self._workers[row.id], self._reference = variant, reference
+            self._ready(variant, row.id)
+            self._ready(reference, row_id(self.ladder[0], row.device))
+        finally:
+            self._renewing = False
         return variant, reference
 
     def _ready(self, worker: Worker, id: str) -> BuildReport:
@@ -294,12 +299,12 @@ class Run:
         if row.device != "cuda":
             yield
             return
-        with gpu.watched() as during:
+        with gpu.watched(lambda: not self._renewing) as during:
             yield
         if row.gpu is None:
             after = gpu.state()
             row.gpu = gpu.joined(during or [after], after)
-        elif during:  # A second look, seconds long: it is not asked for once more.
+        elif during:  # A second look takes seconds: it is not asked for once more.
             after = during[-1]
             row.gpu = gpu.joined([row.gpu, *during], after)
         else:
@@ -309,9 +314,10 @@ class Run:
             self._note_once(_STRANGE_IDS)
             return
         ours = {worker.pid for worker in self._every_worker if worker.pid is not None}
-        if strangers := after.others(ours):
+        said = f"while {row.id} was timed, others were on the GPU: "
+        if (strangers := after.others(ours)) and not any(note.startswith(said) for note in self.notes):
             told = ", ".join(f"process {pid} ({mib:.0f} MiB)" for pid, mib in strangers.items())
-            self._note_once(f"while {row.id} was timed, others were on the GPU: {told}")
+            self.notes.append(said + told)
 
     def _note_once(self, note: str) -> None:
         if note not in self.notes:

@@ -1,15 +1,16 @@
-"""Integer weights with what torch itself has, and ours for a GPU."""
+"""Integer weights: dynamic and static quantization for CPUs, and what our kernels for GPUs read."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain
 from typing import Any
 
 from lxbench.corpus import calibration
-from lxbench.ladder import Step, imports, whisper_only
+from lxbench.ladder import Step, fits, imports, whisper_only
 from lxbench.steps.compile import COMPILER
 from lxbench.steps.named import linears
 from lxbench.steps.once import observe
@@ -87,6 +88,7 @@ def _without_announcements() -> Iterator[None]:
 
 # Not its quantizer: imported, it changes Inductor's settings, and with them the key of whatever else is compiled.
 @imports(COMPILER)
+@partial(fits, package="torchao")
 @whisper_only
 def quantize_static(model: Any) -> Any:
     """Quantize the encoder to int8 with ranges taken from calibration clips, and compile it (oneDNN kernels, CPU only).
