@@ -102,7 +102,7 @@ VARIANTS = ladder(
         runs="onednn::qlinear_pointwise*int8*",
         elsewhere="its kernels are for x86 CPUs",
     ),
-    Variant("bnb-int8", ALL, (bitsandbytes_int8,), "bitsandbytes LLM.int8", runs="MatMul8bit*int8*"),
+    Variant("bnb-int8", ALL, (bitsandbytes_int8,), "bitsandbytes LLM.int8", runs="MatMul8bitLt*int8*"),
     Variant("bnb-nf4", ALL, (bitsandbytes_nf4,), "bitsandbytes NF4", runs="bitsandbytes::*4bit*uint8*"),
     Variant("ao-a8w8", ALL, (torchao_a8w8,), "torchao Int8A-Int8W", runs="_int_mm *int8"),
     Variant("ao-a8w8-compile", ALL, (torchao_a8w8, compile_encoder), "its encoder compiled", runs="_int_mm *int8"),

@@ -112,6 +112,9 @@ def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.floa
         loaded, report = build(variant, folder, "cpu", stages.append)
     warm_up(loaded, report, audio, "ru")
     assert any(fnmatchcase(kernel, variant.runs) for kernel in report.kernels), report.kernels
+    theirs = [layer for layer in loaded.model.modules() if type(layer).__module__.startswith("bitsandbytes.")]
+    assert bool(theirs) is name.startswith("bnb-")
+    assert not any(layer.training for layer in theirs), "layers that train take other kernels"
     if name not in FITTED:
         assert transcribe(loaded, audio, "ru").text.lower() == "оператор зарегистрирован."
     # A mark that is missing is seen by nobody: the row would only be slower to build.

@@ -19,6 +19,7 @@ _KNOWN = re.compile(
             r"is an Enum subclass and is now natively supported by torch\.compile",  # torchao's own registrations
             r"does not implement _stable_hash_for_caching",  # torchao's tensors: compiled graphs are cached less well
             r"Failed to load CPU gemm_4bit_forward from kernels-community",  # an optional kernel from the hub
+            r"MatMul8bitLt: inputs will be cast from",  # bitsandbytes, of what its row is
             r"Passing `generation_config` together with generation-related arguments",  # Whisper's generate, of itself
             r"To copy construct from a tensor, it is recommended to use sourceTensor",  # Inductor's own lowering
             r"TensorFloat32 tensor cores .* available but not enabled",  # fp32 is float32 here, see serve
