@@ -29,6 +29,7 @@ from lxbench.commands import to_record, typed
 from lxbench.errors import LxbenchError, UsageError
 from lxbench.report import terminal
 from lxbench.run import results
+from lxbench.run.pairing import PAIRED_CLIPS
 from lxbench.runs import heed_sigterm, refuse, run_once, time_left, write_last
 from lxbench.stats import process_spread, timing_of
 from lxbench.verdict import Word
@@ -66,10 +67,17 @@ def measure(rows: Sequence[Mapping[str, Any]], today: str) -> tuple[Spread, floa
     ratios = [{id: math.log(value) for id, value in timing_of(row).ratios.items()} for row in rows]
     shared = [id for id in ratios[0] if all(id in run for run in ratios)]
     apart = statistics.stdev(statistics.fmean(run[id] for id in shared) for run in ratios)
-    # A run that took more processes to decide has averaged over them.
-    processes = statistics.fmean(row["processes"] for row in rows)
-    process = process_spread(ratios) * math.sqrt(processes)
+    process = process_spread([_of_first_process(row) for row in rows])
     return Spread(round(process, 5), round(seconds, 5), len(rows), today), apart
+
+
+def _of_first_process(row: Mapping[str, Any]) -> dict[str, float]:
+    """Logarithms of the ratios that a row's first process was timed at, by clip id.
+
+    A run that was not sure took more processes, and how many is another thing in every run.
+    """
+    timed = [clip for clip in row["clips"] if clip["pairs"]][:PAIRED_CLIPS]
+    return {clip["id"]: math.log(clip["pairs"][0][0] / clip["pairs"][0][1]) for clip in timed}
 
 
 def _on_shared_clips(rows: Sequence[Mapping[str, Any]]) -> list[list[Mapping[str, Any]]]:

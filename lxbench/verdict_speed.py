@@ -49,7 +49,7 @@ def speed_change(
     """
     moved = _drift(now, then)
     ratio = then.ratio.value if then.ratio is not None else 1.0
-    process = max(_LEAST_BETWEEN, then.spread.ratio) if then.spread is not None else BETWEEN_PROCESSES
+    process = between_processes(then)
     apart = math.hypot(
         process * math.sqrt(1 / now.processes + 1 / _processes(then.timed, now)),
         BETWEEN_OCCASIONS * math.sqrt(1 / now.occasions + 1 / then.timed.occasions),
@@ -91,12 +91,22 @@ def _least_drift(moved: float, lately: Mapping[str, float], then: Mapping[str, f
     return math.exp(min(max(0.0, low), high))
 
 
-def record_error(timed: Timing) -> float:
+def between_processes(then: Speed | None) -> float:
+    """How far a row's processes are apart: as it was calibrated, else as rows are."""
+    spread = then.spread if then is not None else None
+    return max(_LEAST_BETWEEN, spread.ratio) if spread is not None else BETWEEN_PROCESSES
+
+
+def record_error(timed: Timing, process: float = BETWEEN_PROCESSES) -> float:
     """Standard error of a ratio that would be recorded, as a share of it, but for what occasions differ by.
 
     Infinite before a clip was timed twice.
+
+    Args:
+        timed: what would be recorded.
+        process: how far the row's processes are apart, see ``between_processes``.
     """
-    return math.hypot(timed.noise, BETWEEN_PROCESSES / math.sqrt(timed.processes))
+    return math.hypot(timed.noise, process / math.sqrt(timed.processes))
 
 
 def _drift(now: Timing, then: Speed) -> float:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,19 @@ def test_equal_runs_are_measured() -> None:
     assert spread.ratio < 0.01  # slow days slow both down
     assert spread.seconds == pytest.approx(0.05, rel=0.3)
     assert (spread.runs, spread.recorded) == (30, "2026-11-24")
+
+
+def test_runs_that_took_more_processes_to_decide_say_the_same_of_one() -> None:
+    generator = np.random.default_rng(2)
+
+    def row(processes: int) -> dict[str, Any]:
+        shifts = np.exp(generator.normal(0, 0.02, processes))
+        pairs = [[(shift, 0.5 * np.exp(generator.normal(0, 0.01))) for shift in shifts] for _ in range(24)]
+        clips = [{"id": str(n), "seconds": 0.5, "pairs": each} for n, each in enumerate(pairs)]
+        return {"reference": False, "processes": processes, "clips": clips}
+
+    spread, _ = calibrate.measure([row(processes) for processes in (1, 8) * 40], "2026-11-29")
+    assert spread.ratio == pytest.approx(0.02, rel=0.2)
 
 
 @pytest.mark.parametrize(("apart", "tolerance"), [(0.0, 0.01), (0.001, 0.01), (0.004, 0.02), (0.03, 0.11)])

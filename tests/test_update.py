@@ -383,14 +383,16 @@ def test_a_record_of_format_1_is_recorded_anew(stored: Path, clips: Corpus) -> N
 def test_a_record_of_a_bad_hour_is_replaced_by_a_better_one_and_never_the_other_way(
     stored: Path, clips: Corpus
 ) -> None:
-    def slower(by: float, word: Word = Word.INCONCLUSIVE) -> list[str]:
+    def slower(by: float, word: Word = Word.INCONCLUSIVE, processes: int = 0) -> list[str]:
         run = make_run(stored, clips, "changed")
         row = make_row(run)
+        row.processes = [len(row.pairs)] * processes or row.processes
         row.pairs = {id: [(ref * by, said * by) for ref, said in rounds] for id, rounds in row.pairs.items()}
         assert judge(run, row).word is word
         return list(update.write(run, "2026-11-24"))
 
     assert slower(1.4) == []
+    assert slower(1.4, processes=12) == [], "a surer record of a worse hour is none"
     assert slower(0.906) == []
     assert slower(0.99, Word.PASS) == []
     assert len(slower(0.904)) == 1  # What verdicts call another state of the machine begins there.

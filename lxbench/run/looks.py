@@ -176,7 +176,9 @@ def undecided(run: Run, row: Row) -> bool:
     if _is_recorded(run, row):
         taken = sum(map(len, row.pairs.values()))
         least, most = (rounds * len(row.corpus.clips) for rounds in RECORD_ROUNDS)
-        return taken < least or (taken < most and unsure(row.timing))
+        return taken < least or (
+            taken < most and unsure(row.timing, verdict_speed.between_processes(gate.stored_speed(run, row)))
+        )
     return _looks(row) < MAX_LOOKS and any(_worth_more(run, each) for each in (row, *_twins(run, row)))
 
 
@@ -208,6 +210,6 @@ def _is_recorded(run: Run, row: Row) -> bool:
     return bool(update) and not kept
 
 
-def unsure(timed: Timing) -> bool:
-    """Whether a record of these timings would be less sure than it should."""
-    return verdict_speed.record_error(timed) > RECORD_ERROR
+def unsure(timed: Timing, process: float = verdict_speed.BETWEEN_PROCESSES) -> bool:
+    """Whether a record of these timings would be less sure than it should; see ``verdict_speed.record_error``."""
+    return verdict_speed.record_error(timed, process) > RECORD_ERROR

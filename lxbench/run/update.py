@@ -132,9 +132,10 @@ def _moved(run: Run, row: Row) -> str:
     if speed is None or _knows_no_clips(speed):
         return "new"
     moved = drift(row.timing.reference, speed.timed.reference)
-    if moved < 1 and verdict_speed.in_other_state(moved):
+    in_other_state = verdict_speed.in_other_state(moved)
+    if moved < 1 and in_other_state:
         return "changed"  # It was recorded in a bad hour of the machine.
-    if not row.is_reference and (
+    if not (row.is_reference or in_other_state) and (
         row.timing.processes >= 2 * speed.timed.processes or row.timing.occasions >= 1.5 * speed.timed.occasions
     ):
         return "changed"  # This record is much surer.
