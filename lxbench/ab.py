@@ -207,17 +207,19 @@ def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -
                 (then if is_then else now).append(run)
                 if len(then) == len(now) == 1:
                     _check_alike(then[0], now[0])
+                    if not _timed(then).keys() & _timed(now).keys():
+                        break  # The code of now runs none of these rows: that is known by now.
     except KeyboardInterrupt:
         print(f"interrupted, nothing is judged: {len(then) + len(now)} whole runs are in {place}")
         return 2
     found = judge(then, now)
     lacking = list(_left_out(then, now, found))
-    if not found:
+    gone = _timed(then).keys() - {one["variant"] for one in found}
+    if not (found or gone):
         raise UsageError("; ".join(lacking), expected="a row that is timed in every run", command=f"ls {place}/*/logs")
-    terminal.show([*report(commit, found), *map(Text, lacking)])
+    terminal.show([*(report(commit, found) if found else ()), *map(Text, lacking)])
     kept = {"commit": commit, "machine": now[0]["machine"], "rounds": rounds, "variants": found}
     print(write_last(place / "ab.json", kept))
-    gone = _timed(then).keys() - {one["variant"] for one in found}
     return int(bool(gone) or any(one["verdict"] == Word.REGRESSED for one in found))
 
 
@@ -263,7 +265,7 @@ def _check_alike(then: Run, now: Run) -> None:
     """Refuse to go on where the two did not do the same work.
 
     Raises:
-        UsageError: they have heard other clips or another model, or have no row to compare.
+        UsageError: they have heard other clips or another model, or the earlier has no row to compare.
     """
     if then.get("format") != now["format"] or now["format"] != results.FORMAT:
         happened = f"runs of the two are of formats {then.get('format')} and {now['format']}"
@@ -271,8 +273,8 @@ def _check_alike(then: Run, now: Run) -> None:
         happened = f"the two have not the same {' and '.join(differing)}"
     elif differing := machine.differing(then.get("machine", {}), now.get("machine", {}), machine.RATIO_KEYS):
         happened = f"the two have not seen the same {' and '.join(differing)} of this machine"
-    elif not _timed([then]).keys() & _timed([now]).keys():
-        happened = f"no row was timed beside fp32 in both: {_names(then)} and {_names(now)}"
+    elif not _timed([then]):
+        happened = f"no row was timed beside fp32 by the earlier code: {_names(then)}"
     else:
         return
     raise UsageError(
@@ -293,7 +295,13 @@ def _left_out(then: Sequence[Run], now: Sequence[Run], found: Sequence[Mapping[s
     for name in names:
         if name not in compared:
             counts = [sum(name in _timed([run]) for run in side) for side in (then, now)]
-            yield f"not compared: {name}, timed in {counts[0]} of {len(then)} runs then, {counts[1]} of {len(now)} now"
+            crash = next((f": {row['crash']}" for run in now for row in run["rows"] if _crashed(row, name)), "")
+            times = f"timed in {counts[0]} of {len(then)} runs then, {counts[1]} of {len(now)} now"
+            yield f"not compared: {name}, {times}{crash}"
+
+
+def _crashed(row: Run, variant: str) -> bool:
+    return row["variant"] == variant and bool(row["crash"])
 
 
 if __name__ == "__main__":

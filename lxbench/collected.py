@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import pytest
+from _pytest.skipping import evaluate_skip_marks, evaluate_xfail_marks
 
 from lxbench.errors import UsageError
 
@@ -33,6 +34,12 @@ def row_of(item: pytest.Item) -> str:
     return str(params.get("row") or params.get("measured", ""))
 
 
+def judged_row(item: pytest.Item) -> str:
+    """The id of the row that a test of the suite judges, though another test may measure it; empty for none."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return str(row_of(item) or params.get("unusable", ""))
+
+
 def rows_of(items: Iterable[pytest.Item]) -> list[str]:
     """The ids of the rows that tests of the suite are of, each once, in the order of the tests."""
     return list(dict.fromkeys(filter(None, map(row_of, items))))
@@ -55,7 +62,16 @@ def sort(items: list[pytest.Item], ids: Sequence[str], device: str) -> None:
 def judged_again(items: Iterable[pytest.Item]) -> frozenset[str]:
     """The ids of the rows whose speed is judged once more at the end, unless ``--benchmark-only`` skips that."""
     last = (item for item in items if test_of(item) == "test_speed" and of_suite(item))
-    return frozenset(row_of(item) for item in last if item.get_closest_marker("skip") is None)
+    return frozenset(row_of(item) for item in last if _will_run(item))
+
+
+def _will_run(item: pytest.Item) -> bool:
+    """Whether no mark keeps a test from running: ``skip``, ``skipif``, ``xfail(run=False)``."""
+    try:
+        excused = evaluate_xfail_marks(item)
+        return evaluate_skip_marks(item) is None and (excused is None or excused.run)
+    except pytest.fail.Exception:  # A condition that cannot be evaluated, which fails the test.
+        return False
 
 
 def leave_out(items: list[pytest.Item], unfit: Mapping[str, str]) -> tuple[list[str], list[str]]:

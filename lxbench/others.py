@@ -26,36 +26,46 @@ def check_alone(config: pytest.Config) -> None:
     # A folder above it has it in lxbench's own repository; elsewhere in an environment, which pytest leaves out.
     if suite.parent == config.rootpath:
         named = named or any(suite.is_relative_to(folder) for folder in folders)
-    if named and any(getattr(config.option, name, None) for name in ("numprocesses", "tx")):
+    # Where tests are distributed in any way pytest-benchmark times nothing, be it over no processes.
+    beside = getattr(config.option, "dist", "no") != "no"
+    if named and (beside or any(getattr(config.option, name, None) for name in ("numprocesses", "tx"))):
         raise UsageError(
             "variants cannot be timed beside each other: pytest-xdist is on",
-            expected="one process, -n 0",
+            expected="one process, -n 0 --dist no",
             command="nox -s bench-cpu",
         )
 
 
-def check_whole(config: pytest.Config, chosen: Settings, tests: Sequence[tuple[str, str]]) -> None:
+def check_whole(config: pytest.Config, chosen: Settings, tests: Sequence[tuple[str, str]], reference: str) -> None:
     """Refuse to judge again what this run has not timed: it would be skipped, forgotten, and the run green.
 
     Args:
         config: pytest's.
         chosen: the options of the run.
-        tests: of the suite that will run, by name and id of the row; empty ids are of none.
+        tests: of the suite that will run, by name and id of the row that they judge; empty ids are of none.
+        reference: id of the row that others are held against.
 
     Raises:
         UsageError: ``--lf`` or ``--sw`` has chosen a row's ``test_speed`` or ``test_seconds`` without its
-            ``test_latency``.
+            ``test_latency``, or its ``test_caught`` without what is heard of it and of the reference.
     """
-    if not chosen.timing or not any(getattr(config.option, name, False) for name in ("lf", "stepwise")):
+    if not any(getattr(config.option, name, False) for name in ("lf", "stepwise")):
         return
     timed = {id for name, id in tests if name == "test_latency"}
-    judged = dict.fromkeys(id for name, id in tests if name in ("test_speed", "test_seconds"))
-    if lacking := [id for id in judged if id not in timed]:
+    heard = timed | {id for name, id in tests if name == "test_accuracy"}
+    lacking = [
+        id
+        for name, id in tests
+        if (name in ("test_speed", "test_seconds") and chosen.timing and id not in timed)
+        or (name == "test_caught" and not {id, reference} <= heard)
+    ]
+    if lacking:
         session = "bench-gpu" if chosen.device == "cuda" else "bench-cpu"
-        rows = dict.fromkeys(f"[{id}]" for _, id in tests if id)
+        caught = [reference] if any(name == "test_caught" for name, _ in tests) else []
+        rows = dict.fromkeys(f"[{id}]" for id in (*(id for _, id in tests), *caught) if id)
         again = shlex.join(["-k", " or ".join(rows), *repeated(chosen, part=True)])
         raise UsageError(
-            f"only what was red would run, and not what times it: {', '.join(lacking)}",
+            f"only what was red would run, and not what measures it: {', '.join(dict.fromkeys(lacking))}",
             expected="whole rows, without --lf and --sw",
             command=f"nox -s {session} -- {again}",
         )

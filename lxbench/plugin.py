@@ -110,6 +110,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             )
 
 
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    if WATCHER in config.stash:  # It would be drawn over what is typed.
+        config.stash[WATCHER].stop()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session: pytest.Session) -> None:
     config = session.config
@@ -120,7 +125,8 @@ def pytest_runtestloop(session: pytest.Session) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # Cancelled by CI or by timeout: as by Ctrl-C.
     chosen = config.stash[SETTINGS]
     with _usage_errors():
-        others.check_whole(config, chosen, [(collected.test_of(item), collected.row_of(item)) for item in benches])
+        tests = [(collected.test_of(item), collected.judged_row(item)) for item in benches]
+        others.check_whole(config, chosen, tests, row_id(config.stash[LADDER][0], chosen.device))
         others.check_saving(config)
         config.stash[FOLDER] = settings.new_run_folder(chosen.results, f"{datetime.now():{results.STARTED}}")
         config.stash[WATCHER] = LiveProgress(config.stash[OUT])

@@ -89,7 +89,7 @@ def run_once(
         raise UsageError(
             f"a run ended with exit code {code}" + (f" in {cwd}" if cwd is not None else ""),
             expected="runs that end with 0, or with 1 for a red verdict",
-            command=again or f"nox -s bench-cpu -- {shlex.join(arguments)}",
+            command=again or _alone(arguments),
         )
     if left.resolve() == before:
         raise UsageError(
@@ -102,9 +102,15 @@ def run_once(
         raise UsageError(
             f"a run was cut off before its end, as -x and --maxfail do: not all rows are in {left.resolve().parent}",
             expected="whole runs, which are held against each other",
-            command=again or f"nox -s bench-cpu -- {shlex.join(arguments)}",
+            command=again or _alone(arguments),
         )
     return found
+
+
+def _alone(arguments: Sequence[str]) -> str:
+    """The command that makes one of the runs by itself."""
+    session = "bench-gpu" if any(word.endswith("cuda") for word in arguments) else "bench-cpu"
+    return f"nox -s {session} -- {shlex.join(arguments)}"
 
 
 def refuse(arguments: Sequence[str], option: str, command: str) -> None:

@@ -6,13 +6,15 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lxbench import ab
+from lxbench import ab, commits
 from lxbench.errors import UsageError
 from lxbench.report import terminal
 from tests.suite import ROOT, Flat, bench_environ, committed, copy_clips, disturbed, git, needs_git, refused
@@ -29,7 +31,7 @@ def made(factor: float, seed: int, apart: float = 0.0, **row: Any) -> dict[str, 
         clips.append({"id": str(number), "text": "да", "seconds": own, "pairs": [(reference, own)]})
     kept = {
         "variant": "x", "reference": False, "ratio": {"value": 2.0}, "seconds": 0.25 * missed, "processes": 1,
-        "complete": True, "verdict": "NEW", "tolerance": {"speed": 0.025}, "clips": clips,
+        "complete": True, "crash": None, "verdict": "NEW", "tolerance": {"speed": 0.025}, "clips": clips,
     }  # fmt: skip
     same = {"model": {"fingerprint": "m"}, "corpus": {"fingerprint": "c"}, "format": 2}
     return {**same, "rows": [{**kept, **row}, {"variant": "fp32", "reference": True, "ratio": None, "verdict": "NEW"}]}
@@ -112,7 +114,7 @@ def test_a_row_that_one_run_lacks_is_named_and_not_compared(odd: dict[str, Any])
         ({"model": {"fingerprint": "n"}}, "the two have not the same model"),
         ({"machine": {"threads": 8}}, "the two have not seen the same threads of this machine"),
         ({"format": 1}, "runs of the two are of formats 1 and 2"),
-        ({"rows": []}, "no row was timed beside fp32 in both: none and x NEW, fp32 NEW"),
+        ({"rows": []}, "no row was timed beside fp32 by the earlier code: none"),
     ],
 )
 def test_runs_that_did_not_do_the_same_are_not_gone_on_with(other: dict[str, object], message: str) -> None:
@@ -120,6 +122,28 @@ def test_runs_that_did_not_do_the_same_are_not_gone_on_with(other: dict[str, obj
     with pytest.raises(UsageError) as raised:
         ab._check_alike({**made(1.0, 0), **other}, made(1.0, 1))
     assert raised.value.happened == message
+
+
+def test_code_that_no_longer_runs_a_row_is_red_at_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_by: list[bool] = []
+
+    def each(*_: object) -> Iterator[tuple[bool, dict[str, Any]]]:
+        for number in range(8):
+            made_by.append(number % 2 == 0)
+            crashed: dict[str, Any] = (
+                {} if made_by[-1] else {"verdict": "CRASHED", "ratio": None, "crash": "RuntimeError: no kernel"}
+            )
+            yield made_by[-1], {**made(1.0, number, **crashed), "machine": {}}
+
+    monkeypatch.setattr(ab, "_runs", each)
+    monkeypatch.setattr(commits, "checked_out", lambda _: nullcontext(tmp_path))
+    assert ab._compare("HEAD", 4, tmp_path / "left", []) == 1
+    assert made_by == [True, False], "there is nothing to compare"
+    assert "not compared: x, timed in 1 of 1 runs then, 0 of 1 now: RuntimeError: no kernel" in Flat(
+        capsys.readouterr().out
+    )
 
 
 # --- as a user runs it -------------------------------------------------------------------------------------

@@ -32,14 +32,45 @@ def test_what_only_judges_again_is_not_run_alone(option: str) -> None:
     settings = Settings("cpu", clips=8, model="my model")
     config: Any = SimpleNamespace(option=SimpleNamespace(**{option: True}))
     whole = [("test_latency", "a-cpu"), ("test_speed", "a-cpu"), ("test_no_orphans", "")]
-    others.check_whole(config, settings, whole)
+    others.check_whole(config, settings, whole, "fp32-cpu")
     for name in ("test_speed", "test_seconds"):
         part = [*whole, (name, "b-cpu"), ("test_accuracy", "c-cpu")]
-        with pytest.raises(UsageError, match="only what was red would run, and not what times it: b-cpu") as raised:
-            others.check_whole(config, settings, part)
+        with pytest.raises(UsageError, match="only what was red would run, and not what measures it: b-cpu") as raised:
+            others.check_whole(config, settings, part, "fp32-cpu")
         asked = "-k '[a-cpu] or [b-cpu] or [c-cpu]' --lx-model 'my model' --lx-clips 8"
         assert raised.value.command == f"nox -s bench-cpu -- {asked}"
         config.option = SimpleNamespace()
-        others.check_whole(config, settings, part)  # It was asked for by name, and is skipped.
+        others.check_whole(config, settings, part, "fp32-cpu")  # It was asked for by name, and is skipped.
         config.option = SimpleNamespace(**{option: True})
-    others.check_whole(config, replace(settings, timing=False), [("test_speed", "b-cpu")])
+    untimed = replace(settings, timing=False)
+    others.check_whole(config, untimed, [("test_speed", "b-cpu")], "fp32-cpu")
+    # What should be a wreck is judged by what it and fp32 said.
+    caught = [("test_accuracy", "a-cpu"), ("test_caught", "wreck-cpu"), ("test_accuracy", "wreck-cpu")]
+    for chosen in (settings, untimed):
+        with pytest.raises(UsageError, match="and not what measures it: wreck-cpu") as raised:
+            others.check_whole(config, chosen, caught, "fp32-cpu")
+        assert "-k '[a-cpu] or [wreck-cpu] or [fp32-cpu]'" in raised.value.command
+        others.check_whole(config, chosen, [*caught, ("test_accuracy", "fp32-cpu")], "fp32-cpu")
+
+
+@pytest.mark.parametrize(
+    ("mark", "comes"),
+    [
+        (None, True),
+        (pytest.mark.skip, False),
+        (pytest.mark.skipif(True, reason="too long"), False),
+        (pytest.mark.skipif(False, reason="too long"), True),
+        (pytest.mark.skipif("nonsense(", reason="too long"), False),
+        (pytest.mark.xfail(run=False), False),
+        (pytest.mark.xfail, True),
+    ],
+)
+def test_a_second_look_that_a_mark_keeps_away_does_not_come(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, mark: Any, comes: bool
+) -> None:
+    monkeypatch.setattr(collected, "of_suite", lambda item: True)  # noqa: ARG005 - the real one's argument
+    test: Any = pytest.Function.from_parent(request.node.parent, name="test_speed", callobj=lambda: None)
+    test.callspec = SimpleNamespace(params={"row": "bf16-cpu"})
+    if mark is not None:
+        test.add_marker(mark)
+    assert collected.judged_again([test]) == ({"bf16-cpu"} if comes else frozenset())

@@ -69,5 +69,7 @@ def test_the_bar_is_for_a_terminal_that_can_draw_it(
     progress.plan([("fp32-cpu", 1)])
     progress.stage("fp32-cpu", "loading")
     progress.stop()
+    progress.stop()  # By a debugger, and when all is over.
+    assert progress._bar.tasks == []
     assert ("\x1b[" in out.getvalue()) is live
     assert (out.getvalue() == "fp32-cpu: loading\n") is not live

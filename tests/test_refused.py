@@ -143,12 +143,14 @@ def test_rows_that_hear_less_than_the_longest_clip_stay_out(bench: Bench, tmp_pa
         ("tests/test_kept.py", 0),
     ],
 )
-def test_processes_beside_each_other(tmp_path: Path, named: str, exit_code: int) -> None:
+@pytest.mark.parametrize("asked", [["--numprocesses", "2"], ["--numprocesses", "0", "--dist", "loadfile"]])
+def test_processes_beside_each_other(tmp_path: Path, named: str, exit_code: int, asked: list[str]) -> None:
     """As by pytest-xdist, of which nothing but its option is needed here."""
     (tmp_path / "beside.py").write_text(
         "def pytest_addoption(parser):\n    parser.addoption('--numprocesses', type=int)\n"
+        "    parser.addoption('--dist', default='no')\n"
     )
-    command = [sys.executable, "-m", "pytest", named, "-p", "beside", "--numprocesses", "2", "--collect-only", "-q"]
+    command = [sys.executable, "-m", "pytest", named, "-p", "beside", *asked, "--collect-only", "-q"]
     environ = bench_environ(PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == exit_code, done.stdout + done.stderr

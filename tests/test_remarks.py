@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lxbench.report import remarks, table
+from lxbench.report import markdown, remarks, table
 from tests.reported import ending, results, row
 
 
@@ -41,6 +41,17 @@ def test_a_row_that_should_be_a_wreck_and_is_none_is_told_where_that_is_not_red(
     wreck = row("prune-l2", "PASS", **{**usable, "usable": False}, verdicts={"usable": {"word": "PASS", "text": ""}})
     (said,) = remarks.remarks(results(harmless, red, wreck, row("not-caught-yet", "PASS", **usable, verdicts={})))
     assert said == "declared unusable of the model and the corpus that come along, and usable here: prune-layers"
+
+
+def test_a_run_that_was_cut_off_says_so_everywhere() -> None:
+    part = row("bf16", "PASS", complete=False, wer=0.01)
+    part["clips"] = part["clips"][:1]
+    found = results(row("fp32", "PASS"), part, interrupted=True)
+    told = "the run was cut off before the end, and rows that it had not come to are not here; bf16 heard 1 clips"
+    assert list(remarks.remarks(found)) == [told]
+    assert f"note: {told}" in " ".join(ending(found, 200).split())
+    assert "; **cut off before the end**" in markdown.summary(found)
+    assert table.cells(part)[1] == "-", "a rate over some of its clips looks like one over all"
 
 
 def test_rows_that_heard_a_part_of_the_clips_are_named_with_what_fp32_makes_of_it() -> None:

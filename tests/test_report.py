@@ -270,6 +270,14 @@ def test_means_over_a_part_of_the_clips_are_not_exported() -> None:
     whole, part = bencher.metrics(found).values()
     assert whole["wer"] == {"value": 0.1393}
     assert whole.keys() - part.keys() == {"wer", "cer", "latency"}
+    crashed = row("bf16", "CRASHED", complete=False)
+    assert not {"wer", "cer", "latency"} & bencher.measures(crashed).keys()
+
+
+def test_the_machine_of_a_run_on_a_gpu_is_the_gpu() -> None:
+    found = results(row("fp32", "PASS"), device="cuda", machine={"cpu": "Xeon", "threads": 16, "gpu": "NVIDIA H200"})
+    assert "9 s of audio, NVIDIA H200, torch 2.13.0" in markdown.summary(found)
+    assert "3 clips, NVIDIA H200." in markdown.study_tables(found)
 
 
 def test_clocks_and_throttling_are_told_under_the_table() -> None:

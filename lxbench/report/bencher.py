@@ -23,7 +23,7 @@ def measures(row: Record) -> dict[str, Metric]:
     """The figures of one row; what was not measured is left out, and what is a mean over a part of the clips."""
     means = {"wer": row["wer"], "cer": row["cer"], "latency": row["seconds"] and row["seconds"] * 1e9}
     plain = {
-        **({} if row.get("shortened") else means),
+        **(means if row["complete"] and not row.get("shortened") else {}),
         "peak-memory": row["peak_mib"] and row["peak_mib"] * 2**20,
         "size": row["size_mib"] and row["size_mib"] * 2**20,
     }

@@ -18,12 +18,12 @@ def summary(results: table.Results) -> str:
     is left out, and said to be.
     """
     corpus = results["corpus"]
+    cut = "; **cut off before the end**" if results.get("interrupted") else ""
     head = [
         f"{_TITLE} {results['model']['name']} on {corpus['name']}, {results['device']}",
         "",
-        f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {results['machine']['cpu']}, "
-        f"{results['machine']['threads']} threads, torch {results['versions'].get('torch', '?')}; "
-        f"{details.wall_time(results)}",
+        f"{len(corpus['clips'])} clips, {corpus['seconds']:.0f} s of audio, {_machine(results)}, "
+        f"torch {results['versions'].get('torch', '?')}; {details.wall_time(results)}{cut}",
         "",
         _row(columns := table.columns(results)),
         _row(["---", *["---:"] * (len(columns) - 2), "---"]),
@@ -41,6 +41,12 @@ def summary(results: table.Results) -> str:
     ]
     end = ["", "Next:", "", f"```\n{results['next']}\n```"] if results["next"] else []
     return "\n".join([*head, *_fitting(parts, _LIMIT - len("\n".join(head + end))), *end]) + "\n"
+
+
+def _machine(results: table.Results) -> str:
+    """What the figures are of: the GPU where there is one, else the CPU."""
+    machine = results["machine"]
+    return str(machine["gpu"]) if machine.get("gpu") else f"{machine['cpu']}, {machine['threads']} threads"
 
 
 def _marked(line: table.Line) -> str:
@@ -69,7 +75,7 @@ def study_tables(results: table.Results) -> str:
     parts = [
         f"### The study's tables: {results['model']['name']} on {corpus['name']}, {results['device']}",
         "",
-        f"{len(corpus['clips'])} clips, {results['machine']['cpu']}, {results['machine']['threads']} threads. "
+        f"{len(corpus['clips'])} clips, {_machine(results)}. "
         "The last column is the study's: WER / CER / seconds per audio of whisper-large-v3 on Golos, on its machine. "
         "Ratios compare, seconds do not.",
     ]

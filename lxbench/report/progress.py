@@ -91,6 +91,7 @@ class LiveProgress:
         """Take the bar away."""
         if self._task is not None:
             self._bar.stop()
+            self._bar.remove_task(self._task)  # It may be shown again, behind a debugger.
             self._task = None
 
     def _show(self, description: str, said: str) -> None:

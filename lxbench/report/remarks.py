@@ -25,6 +25,9 @@ def remarks(results: Results) -> Iterator[str]:
             yield f"{row['variant']} has the steps of {row['measured_as']} and shares its measurement"
         if row.get("excused"):
             yield f"{row['variant']} is red and does not fail the run, for it is marked xfail: {row['excused']}"
+    if results.get("interrupted"):
+        cut = [f"{row['variant']} heard {len(row['clips'])} clips" for row in results["rows"] if not row["complete"]]
+        yield "; ".join(["the run was cut off before the end, and rows that it had not come to are not here", *cut])
     declared = [row for row in results["rows"] if row["declared_unusable"] and row["usable"]]
     if harmless := [row["variant"] for row in declared if row["verdicts"].get("usable", {}).get("word") == Word.PASS]:
         yield f"declared unusable of the model and the corpus that come along, and usable here: {', '.join(harmless)}"

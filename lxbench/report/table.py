@@ -74,7 +74,8 @@ def cells(row: Record) -> tuple[str, ...]:
     if row.get("excused"):
         shown += EXPECTED
     part = "*" if row.get("shortened") and row["complete"] else ""  # see ``remarks``
-    rates = [number(row[name], ".3f") + part for name in ("wer", "cer")] if row.get("scored", True) else ["n/a"] * 2
+    heard = [number(row[name] if row["complete"] else None, ".3f") + part for name in ("wer", "cer")]
+    rates = heard if row.get("scored", True) else ["n/a"] * 2
     return (
         row["variant"],
         *rates,
