@@ -21,6 +21,7 @@ from lxbench.errors import CacheError
 
 SUMS = "sha256.json"
 _DAYS = 60  # that something is kept which nobody reads
+_ABANDONED_S = 3600.0  # Nobody takes that long from one file of a draft to the next.
 
 # What this process asked for: how much of it was ``cached``, and how much is ``new``.
 origins: Counter[str] = Counter()
@@ -91,6 +92,7 @@ def ensure(folder: Path, write: Callable[[Path], None]) -> bool:
 
 def _make(folder: Path, write: Callable[[Path], None]) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _forget_abandoned(folder)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         write(draft)
@@ -118,6 +120,14 @@ def _forget_unused(kind: Path) -> None:
         with suppress(OSError):  # Another process may be at it too.
             if time.time() - sums.parent.stat().st_mtime > _DAYS * 86400:
                 shutil.rmtree(sums.parent)
+
+
+def _forget_abandoned(folder: Path) -> None:
+    """Delete drafts of a folder whose makers were killed, which may be as large as a model and come again each time."""
+    for draft in folder.parent.glob(f".{folder.name}-*"):
+        with suppress(OSError):
+            if time.time() - max(path.stat().st_mtime for path in (draft, *draft.rglob("*"))) > _ABANDONED_S:
+                shutil.rmtree(draft)
 
 
 def intact(folder: Path) -> bool:

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -217,11 +218,12 @@ def _check_folder(folder: Path, spec: str) -> str:
     if not config.is_file():
         raise refused(f": no {config}")
     try:
-        kind = dict(json.loads(config.read_text("utf-8"))).get("model_type")
+        architecture = dict(json.loads(config.read_text("utf-8")))
     except (ValueError, TypeError) as error:
         raise refused(f": {config} is not a JSON object: {error}") from None
-    if kind not in families.NAMES:
+    if (kind := architecture.get("model_type")) not in families.NAMES:
         raise refused(f" is a {kind!r} model, not a Whisper or a Moonshine")
+    _check_float(folder, architecture, refused)
     try:
         weights = _weights(folder)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -244,6 +246,24 @@ def _check_folder(folder: Path, spec: str) -> str:
         )
     extra = [config, folder / "generation_config.json"]
     return kept.sha256(*weights, *(file for file in extra if file.exists()))
+
+
+def _check_float(folder: Path, config: Mapping[str, Any], refused: Callable[..., ModelError]) -> None:
+    """Refuse what would not be loaded as the floats that its files hold: fp32 is what all rows are held against."""
+    cut = "from transformers import AutoModelForSpeechSeq2Seq as M; M.from_pretrained(sys.argv[1])"
+    if config.get("quantization_config"):
+        raise refused(
+            f" is quantized, as its {folder / 'config.json'} says",
+            expected="the weights as floats, which the rows quantize themselves",
+            command=f"python -c \"import sys; {cut}.dequantize().save_pretrained('floats')\" {shlex.quote(str(folder))}"
+            "  # with its tokenizer and feature extractor beside it",
+        )
+    if (adapter := folder / "adapter_config.json").is_file():
+        raise refused(
+            f" has an adapter beside its weights, {adapter}: whether it counts would depend on what is installed",
+            expected="one set of weights, the adapter merged into it",
+            command=f"rm {shlex.quote(str(adapter))}  # if the weights are merged; else by peft's merge_and_unload",
+        )
 
 
 def _kind(folder: Path) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from safetensors.numpy import save_file
 
 from lxbench import kept
 from lxbench.errors import CacheError
+from tests.suite import ROOT
 
 
 def write(folder: Path) -> None:
@@ -90,6 +93,23 @@ def test_what_nobody_reads_goes_when_something_new_comes(tmp_path: Path) -> None
     kept.ensure(tmp_path / "kind" / "new", write)
     assert sorted(path.name for path in read.parent.iterdir()) == ["new", "read", "recent", "strange"]
     assert other_kind.is_dir()
+
+
+def test_a_draft_whose_maker_was_killed_goes_when_it_is_made_again(tmp_path: Path) -> None:
+    """By SIGKILL, as an out-of-memory killer does: nothing of its own cleans up."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from lxbench import kept\n"
+        "def write(draft):\n    (draft / 'weights').write_bytes(bytes(9))\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "kept.ensure(Path(sys.argv[1]), write)"
+    )
+    folder = tmp_path / "made"
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", script, str(folder)], check=False, cwd=ROOT)
+    young, old = tmp_path.glob(".made-*")
+    for path in (old / "weights", old):
+        os.utime(path, (0, 0))
+    assert not kept.ensure(folder, lambda draft: (draft / "weights").touch())
+    assert list(tmp_path.glob(".made-*")) == [young], "its maker may still be at it"
 
 
 def test_a_digest_tells_names_types_shapes_order_and_contents() -> None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -298,6 +301,40 @@ def test_texts_without_a_limit_end_where_the_positions_do(folder: Path) -> None:
     assert models.load(models.resolve(str(folder)).folder, "cpu").model.generation_config.max_length == 448
 
 
+def test_what_would_not_be_loaded_as_floats_is_refused(folder: Path) -> None:
+    config = folder / "config.json"
+    said = json.loads(config.read_text("utf-8"))
+    config.write_text(json.dumps({**said, "quantization_config": {"load_in_8bit": True}}))
+    with pytest.raises(ModelError, match=r"is quantized, as its .*config\.json says") as raised:
+        models.resolve(str(folder))
+    assert ".dequantize().save_pretrained('floats')" in raised.value.command
+    config.write_text(json.dumps({**said, "quantization_config": None}))
+    models.resolve(str(folder))
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(ModelError, match="has an adapter beside its weights"):
+        models.resolve(str(folder))
+
+
+def test_features_of_another_size_are_refused_before_anything_is_built(folder: Path) -> None:
+    file = folder / "preprocessor_config.json"
+    said = json.loads(file.read_text("utf-8"))
+    for wrong in ({**said, "feature_size": 128}, {"feature_extractor": {**said, "feature_size": 128}}):
+        file.write_text(json.dumps(wrong))
+        with pytest.raises(ModelError, match="makes features of 128 bands, the model hears 80") as raised:
+            models.resolve(str(folder))
+        assert "openai/whisper-base" in raised.value.command
+
+
+def test_the_command_for_a_config_that_is_refused_makes_one_that_is_not(folder: Path, tmp_path: Path) -> None:
+    """Whisper's fallback over temperatures is the commonest, and transformers writes none that is idle."""
+    configure(folder, temperature=[0.0, 0.2, 0.4], logprob_threshold=-1.0, no_speech_threshold=0.6)
+    with pytest.raises(ModelError) as raised:
+        models.resolve(str(folder))
+    command = raised.value.command.replace("python -c", f"{shlex.quote(sys.executable)} -c")
+    subprocess.run(command, shell=True, cwd=tmp_path, check=True, capture_output=True)
+    models.resolve(str(tmp_path / "greedy"))
+
+
 @pytest.mark.parametrize(
     ("name", "value", "neutral"),
     [
@@ -331,7 +368,9 @@ def test_an_english_only_model_with_the_languages_of_its_origin_is_told_none(
     folder: Path,
 ) -> None:
     """``generate`` would look for the language, and all other loops would not."""
-    configure(folder, is_multilingual=False)
+    configure(folder, is_multilingual=False, forced_decoder_ids=[[1, None], [2, 50359]], task="transcribe")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "forced_decoder_ids": [[1, 50259], [2, 50359]]}))
     loaded = models.load(folder, "cpu")
     prompt = whisper.prompt_ids(loaded.model, "en")
     assert prompt == [50258, 50363]
@@ -348,7 +387,10 @@ def test_an_english_only_model_with_the_languages_of_its_origin_is_told_none(
 
 def test_what_is_idle_in_a_generation_config_keeps_nothing_from_being_written(folder: Path, tmp_path: Path) -> None:
     configure(folder, temperature=0.0, length_penalty=2.0, early_stopping=True, top_k=3)
+    configure(folder, use_cache=False, return_dict_in_generate=True)
     loaded = models.load(folder, "cpu")
+    settled = loaded.model.generation_config
+    assert (settled.use_cache, settled.return_dict_in_generate) == (True, False), "other loops know nothing of it"
     loaded.model.save_pretrained(tmp_path / "again")
     assert "temperature" not in json.loads((tmp_path / "again" / "generation_config.json").read_text("utf-8"))
 

@@ -87,12 +87,19 @@ def _settle(generation: Any, config: Any) -> None:
     usual = GenerationConfig()
     for name in _IDLE:
         setattr(generation, name, getattr(usual, name, None))
+    generation.use_cache, generation.return_dict_in_generate = True, False
     if generation.max_length is None:  # ``generate`` would end after some 20 tokens.
         generation.max_length = config.max_target_positions
     if isinstance(ends := generation.eos_token_id, list) and len(ends) == 1:
         (generation.eos_token_id,) = ends
-    if not getattr(generation, "is_multilingual", True) and hasattr(generation, "lang_to_id"):
-        del generation.lang_to_id  # Of the model that it was made from: ``generate`` would look for the language.
+    if not getattr(generation, "is_multilingual", True):
+        # Of the model that it was made from: ``generate`` would begin with its language and its task.
+        if hasattr(generation, "lang_to_id"):
+            del generation.lang_to_id
+        for settings in (generation, config):
+            if getattr(settings, "forced_decoder_ids", None):
+                settings.forced_decoder_ids = None
+        generation.language = generation.task = None
 
 
 @lru_cache(maxsize=1)
@@ -104,11 +111,12 @@ def tokenizer(folder: Path) -> Any:
 
 
 def check(folder: Path) -> None:
-    """Refuse a generation config that asks for more than the likeliest token after each other.
+    """Refuse features of another size than the model's, and a generation config for more than greedy decoding.
 
     Raises:
         ModelError: naming all that it asks for.
     """
+    _check_features(folder)
     generation = _generation(folder)
     values = {name: generation.get(name) for name in _OBEYED}
     asked = {name: value for name, value in values.items() if value not in (None, _OBEYED[name])}
@@ -117,7 +125,9 @@ def check(folder: Path) -> None:
     if isinstance(ends, list) and len(ends) > 1:
         asked["eos_token_id"], neutral["eos_token_id"] = ends, ends[0]
     if asked:
-        changes = ", ".join(f"{name}={value}" for name, value in neutral.items())
+        # What is idle in greedy decoding transformers refuses to write.
+        idle = {name: None for name in _IDLE if generation.get(name) is not None}
+        changes = ", ".join(f"{name}={value}" for name, value in (neutral | idle).items())
         named = ", ".join(f"{name} = {value!r}" for name, value in asked.items())
         raise ModelError(
             f"{folder / _GENERATION} sets {named}: generate obeys that, and the rows that decode without it do not",
@@ -127,6 +137,21 @@ def check(folder: Path) -> None:
             "python -c \"from transformers import GenerationConfig as C; c = C.from_pretrained('greedy'); "
             f"c.update({changes}); c.save_pretrained('greedy')\"  "
             "# then --lx-model greedy",
+        )
+
+
+def _check_features(folder: Path) -> None:
+    bands = json.loads((folder / "config.json").read_text("utf-8")).get("num_mel_bins", 80)
+    file = next(filter(Path.is_file, (folder / name for name in ("preprocessor_config.json", "processor_config.json"))))
+    told = json.loads(file.read_text("utf-8"))
+    made = told.get("feature_extractor", told).get("feature_size", 80)
+    if made != bands:
+        origin = "openai/whisper-large-v3" if bands == 128 else "openai/whisper-base"
+        raise ModelError(
+            f"{file} makes features of {made} bands, the model hears {bands}",
+            expected="the feature extractor of the model that it was made from",
+            command='python -c "import sys; from transformers import WhisperFeatureExtractor as F; '
+            f"F.from_pretrained('{origin}').save_pretrained(sys.argv[1])\" {shlex.quote(str(folder))}",
         )
 
 

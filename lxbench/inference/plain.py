@@ -63,6 +63,10 @@ class Attention(nn.Module):
             self.qkv = joined(old.q_proj, old.k_proj, old.v_proj)
         self.out = old.out_proj
 
+    def extra_repr(self) -> str:
+        """Of projections of one size the number of heads may be any: graphs are told apart by it."""
+        return f"{self.count} heads of {self.width}"
+
     def heads(self, x: torch.Tensor, parts: int) -> tuple[torch.Tensor, ...]:
         """Cut (batch, length, parts * heads * width) into parts of shape (batch, heads, length, width)."""
         return x.view(*x.shape[:2], parts * self.count, self.width).transpose(1, 2).chunk(parts, dim=1)
