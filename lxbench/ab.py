@@ -218,7 +218,7 @@ def _compare(commit: str, rounds: int, folder: Path, arguments: Sequence[str]) -
     if not (found or gone):
         raise UsageError("; ".join(lacking), expected="a row that is timed in every run", command=f"ls {place}/*/logs")
     terminal.show([*(report(commit, found) if found else ()), *map(Text, lacking)])
-    kept = {"commit": commit, "machine": now[0]["machine"], "rounds": rounds, "variants": found}
+    kept = {"commit": commit, "machine": now[0]["machine"], "rounds": len(now), "variants": found}
     print(write_last(place / "ab.json", kept))
     return int(bool(gone) or any(one["verdict"] == Word.REGRESSED for one in found))
 

@@ -69,7 +69,8 @@ def _will_run(item: pytest.Item) -> bool:
     """Whether no mark keeps a test from running: ``skip``, ``skipif``, ``xfail(run=False)``."""
     try:
         excused = evaluate_xfail_marks(item)
-        return evaluate_skip_marks(item) is None and (excused is None or excused.run)
+        xfail_counts = not item.config.option.runxfail
+        return evaluate_skip_marks(item) is None and not (excused and xfail_counts and not excused.run)
     except pytest.fail.Exception:  # A condition that cannot be evaluated, which fails the test.
         return False
 

@@ -262,7 +262,8 @@ def _check_float(folder: Path, config: Mapping[str, Any], refused: Callable[...,
         raise refused(
             f" has an adapter beside its weights, {adapter}: whether it counts would depend on what is installed",
             expected="one set of weights, the adapter merged into it",
-            command=f"rm {shlex.quote(str(adapter))}  # if the weights are merged; else by peft's merge_and_unload",
+            command=f"cp -rL {shlex.quote(str(folder))} merged && rm merged/{adapter.name}"
+            "  # if the weights are merged, else peft's merge_and_unload first; then --lx-model merged",
         )
 
 

@@ -144,7 +144,8 @@ def _measured(row: Mapping[str, Any] | None, absent: str) -> tuple[str, str, str
         return "-", "-", absent
     seconds = "-" if row["seconds"] is None else f"{row['seconds']:.4f} s"
     remark = ", unusable" if row["usable"] is False else ""
-    return _rate(row["wer"]), _rate(row["cer"]), seconds + remark
+    wer, cer = (_rate(row[name] if row["complete"] else None) for name in ("wer", "cer"))
+    return wer, cer, seconds + remark
 
 
 def _rate(value: float | None) -> str:

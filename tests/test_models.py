@@ -316,13 +316,25 @@ def test_what_would_not_be_loaded_as_floats_is_refused(folder: Path) -> None:
 
 
 def test_features_of_another_size_are_refused_before_anything_is_built(folder: Path) -> None:
-    file = folder / "preprocessor_config.json"
+    file, newer = folder / "preprocessor_config.json", folder / "processor_config.json"
     said = json.loads(file.read_text("utf-8"))
-    for wrong in ({**said, "feature_size": 128}, {"feature_extractor": {**said, "feature_size": 128}}):
-        file.write_text(json.dumps(wrong))
-        with pytest.raises(ModelError, match="makes features of 128 bands, the model hears 80") as raised:
-            models.resolve(str(folder))
-        assert "openai/whisper-base" in raised.value.command
+    file.write_text(json.dumps({**said, "feature_size": 128}))
+    with pytest.raises(
+        ModelError, match=r"preprocessor_config\.json makes features of 128 bands, .* hears 80"
+    ) as raised:
+        models.resolve(str(folder))
+    assert "openai/whisper-base" in raised.value.command
+    newer.write_text(json.dumps({"feature_extractor": said}))  # It comes first, where it has one.
+    models.resolve(str(folder))
+    file.write_text(json.dumps(said))
+    newer.write_text(json.dumps({"feature_extractor": {**said, "feature_size": 128}}))
+    with pytest.raises(ModelError, match=r"processor_config\.json makes features of 128 bands"):
+        models.resolve(str(folder))
+    newer.write_text(json.dumps({"feature_extractor": None}))
+    models.resolve(str(folder))
+    newer.write_text("{")
+    with pytest.raises(ModelError, match=r"processor_config\.json is not a JSON object"):
+        models.resolve(str(folder))
 
 
 def test_the_command_for_a_config_that_is_refused_makes_one_that_is_not(folder: Path, tmp_path: Path) -> None:

@@ -75,6 +75,19 @@ def test_the_plain_loop_says_it_for_other_shapes_and_stops_at_the_limit(loaded: 
     assert said_by(small, states, language) == wanted
 
 
+@pytest.mark.parametrize("last", [16_000, 34_000])
+def test_tokens_that_were_added_behind_the_timestamps_are_none(loaded: Loaded, last: int) -> None:
+    """``generate`` takes all behind this one for timestamps; between two of them it cut the text off."""
+    model = small_whisper(loaded, "large-v3")
+    model.generation_config.no_timestamps_token_id = last
+    small = Loaded(model, loaded.tokenizer, loaded.feature_extractor, loaded.family, loaded.suppressed, (220, 50257))
+    states = states_of(small)
+    wanted = said_by(small, states)
+    assert len(wanted) == 12
+    plain_decoding(model)
+    assert said_by(small, states) == wanted
+
+
 def test_the_plain_loop_follows_what_was_cut(fresh: Loaded) -> None:
     with calibration.clips(sorted((CORPORA / "ivr-ru-calibration").glob("*.flac"))[:2], "ru"):
         fresh.model = prune_vocabulary("CYRILLIC")(prune_heads(1, decoder=0.5, cross=0.75)(fresh.model))

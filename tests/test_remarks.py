@@ -47,7 +47,7 @@ def test_a_run_that_was_cut_off_says_so_everywhere() -> None:
     part = row("bf16", "PASS", complete=False, wer=0.01)
     part["clips"] = part["clips"][:1]
     found = results(row("fp32", "PASS"), part, interrupted=True)
-    told = "the run was cut off before the end, and rows that it had not come to are not here; bf16 heard 1 clips"
+    told = "the run was cut off before the end, and rows that it had not come to are not here; bf16 heard 1 of 3 clips"
     assert list(remarks.remarks(found)) == [told]
     assert f"note: {told}" in " ".join(ending(found, 200).split())
     assert "; **cut off before the end**" in markdown.summary(found)

@@ -26,6 +26,7 @@ from lxbench.errors import StepError
 from lxbench.families import Loaded
 from lxbench.families.whisper import encode, extract
 from lxbench.ladder import CPU, Variant, find, unfit
+from lxbench.steps.bitsandbytes import bitsandbytes_nf4
 from lxbench.steps.compile import COMPILER, compile_decoding
 from lxbench.steps.precision import cast
 from lxbench.steps.prune import prune_l2, prune_magnitude
@@ -129,12 +130,19 @@ def test_a_row_does_what_it_says(name: str, folder: Path, audio: NDArray[np.floa
     assert name == "prune-lowrank" or report.census["size_mib"] == pytest.approx(kept.size_mib, abs=1)
 
 
-@pytest.mark.parametrize(
-    ("rules", "passes"),
-    [({}, 1), ({"max_length": 8}, 1), ({"no_timestamps_token_id": 100}, 2)],  # All tokens are times: heard in pieces.
-)
+def test_nf4_of_widths_that_the_kernel_for_bfloat16_does_not_take() -> None:
+    """Moonshine has 288 and 416; the kernel unpacks 64 inputs of 32 outputs at once."""
+    for inputs, outputs in ((288, 288), (64, 48), (64, 64)):
+        linear = torch.nn.Linear(inputs, outputs).eval()
+        whole = linear(torch.ones(2, inputs))
+        with torch.inference_mode():
+            near = bitsandbytes_nf4(torch.nn.Sequential(linear))(torch.ones(2, inputs))
+        torch.testing.assert_close(near, whole, atol=0.5, rtol=0)
+
+
+@pytest.mark.parametrize("rules", [{}, {"max_length": 8}])
 def test_every_clip_is_decoded_over_the_same_static_caches(
-    rules: dict[str, int], passes: int, folder: Path, audio: NDArray[np.float32]
+    rules: dict[str, int], folder: Path, audio: NDArray[np.float32]
 ) -> None:
     """Over another one a CUDA graph would be captured again."""
     loaded, empty, places = models.load(folder, "cpu"), [], []
@@ -156,7 +164,7 @@ def test_every_clip_is_decoded_over_the_same_static_caches(
         assert [transcribe(loaded, clip, "ru").text for clip in clips] == wanted
     assert len(set(wanted)) == 3
     assert all(empty)
-    assert len(empty) >= 2 * len(clips) * passes
+    assert len(empty) == 2 * len(clips)
     assert len(set(places)) == 1
 
 

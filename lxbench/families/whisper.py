@@ -141,18 +141,37 @@ def check(folder: Path) -> None:
 
 
 def _check_features(folder: Path) -> None:
-    bands = json.loads((folder / "config.json").read_text("utf-8")).get("num_mel_bins", 80)
-    file = next(filter(Path.is_file, (folder / name for name in ("preprocessor_config.json", "processor_config.json"))))
-    told = json.loads(file.read_text("utf-8"))
-    made = told.get("feature_extractor", told).get("feature_size", 80)
-    if made != bands:
+    bands = _read(folder / "config.json").get("num_mel_bins", 80)
+    # As transformers reads them: the former counts where it has one.
+    file, told = folder / "processor_config.json", _read(folder / "processor_config.json").get("feature_extractor")
+    if not isinstance(told, dict):
+        file, told = folder / "preprocessor_config.json", _read(folder / "preprocessor_config.json")
+    if (made := told.get("feature_size", 80)) != bands:
         origin = "openai/whisper-large-v3" if bands == 128 else "openai/whisper-base"
         raise ModelError(
             f"{file} makes features of {made} bands, the model hears {bands}",
             expected="the feature extractor of the model that it was made from",
-            command='python -c "import sys; from transformers import WhisperFeatureExtractor as F; '
-            f"F.from_pretrained('{origin}').save_pretrained(sys.argv[1])\" {shlex.quote(str(folder))}",
+            # Of a copy: in the hub's cache a file is a link to what other revisions have too.
+            command=f"cp -rL {shlex.quote(str(folder))} mended && rm -f mended/processor_config.json && "
+            'python -c "from transformers import WhisperFeatureExtractor as F; '
+            f"F.from_pretrained('{origin}').save_pretrained('mended')\"  # then --lx-model mended",
         )
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is no such file.
+
+    Raises:
+        ModelError: there is another thing in it.
+    """
+    try:
+        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise ModelError(
+            f"{file} is not a JSON object: {error}",
+            expected="the file that transformers has written",
+            command=f"less {shlex.quote(str(file))}",
+        ) from None
 
 
 def _generation(folder: Path) -> dict[str, Any]:
@@ -245,8 +264,8 @@ def decode(loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
     By ``generate``, or by a loop that the decoder brings, see ``lxbench.inference.plain.Decoder.greedy``.
     """
     ids: list[list[int]]
+    prompt = prompt_ids(loaded.model, language)
     if own := getattr(loaded.model.model.decoder, "greedy", None):
-        prompt = prompt_ids(loaded.model, language)
         ids = own(loaded.model, hidden, prompt, loaded.suppressed, loaded.suppressed_first)
         return ids
     ids = loaded.model.generate(
@@ -255,9 +274,12 @@ def decode(loaded: Loaded, hidden: Any, language: str) -> list[list[int]]:
         num_beams=1,
         do_sample=False,
         return_timestamps=False,
+        # All that follows the prompt: else tokens that were added behind the timestamps are taken for such, and between
+        # two of them a text is cut off or heard once more.
+        force_unique_generate_call=True,
         **prompt_for(loaded.model, language),
     ).tolist()
-    return ids
+    return [each[len(prompt) :] if each[: len(prompt)] == prompt else each for each in ids]
 
 
 class _Suppression:
@@ -296,4 +318,5 @@ def prompt_ids(model: Any, language: str) -> list[int]:
     ids = [generation.decoder_start_token_id]
     if prompt_for(model, language):
         ids += [generation.lang_to_id[f"<|{language}|>"], generation.task_to_id["transcribe"]]
-    return [*ids, generation.no_timestamps_token_id]
+    without_times = getattr(generation, "no_timestamps_token_id", None)  # ``generate`` takes a config that lacks it.
+    return ids if without_times is None else [*ids, without_times]

@@ -26,7 +26,9 @@ def remarks(results: Results) -> Iterator[str]:
         if row.get("excused"):
             yield f"{row['variant']} is red and does not fail the run, for it is marked xfail: {row['excused']}"
     if results.get("interrupted"):
-        cut = [f"{row['variant']} heard {len(row['clips'])} clips" for row in results["rows"] if not row["complete"]]
+        whole = len(results["corpus"]["clips"])
+        begun = [row for row in results["rows"] if not (row["complete"] or row.get("crash"))]
+        cut = [f"{row['variant']} heard {len(row['clips'])} of {whole} clips" for row in begun]
         yield "; ".join(["the run was cut off before the end, and rows that it had not come to are not here", *cut])
     declared = [row for row in results["rows"] if row["declared_unusable"] and row["usable"]]
     if harmless := [row["variant"] for row in declared if row["verdicts"].get("usable", {}).get("word") == Word.PASS]:

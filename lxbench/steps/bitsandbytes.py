@@ -55,6 +55,8 @@ def bitsandbytes_nf4(model: Any) -> Any:
             compute_dtype=linear.weight.dtype,
             quant_type="nf4",
         )
+        # That kernel unpacks 64 inputs of 32 outputs at once, and fails at others.
+        new.support_avx512bf16_for_cpu &= not (linear.in_features % 64 or linear.out_features % 32)
         new.weight = Params4bit(linear.weight.data.cpu(), requires_grad=False, quant_type="nf4")
         return new
 

@@ -41,8 +41,8 @@ def _keep_cache(model: Any) -> None:
     """Have every clip decoded over the same static cache: a CUDA graph reads and writes where it was captured.
 
     Newer versions of transformers make a new one for every call of ``generate`` (``cache_implementation="static"``),
-    and the graph is captured once more wherever the allocator gives it another address. ``generate`` of Whisper may
-    decode several times a call, each with a limit that it alone knows: where it asks for a cache, it is given this one.
+    and the graph is captured once more wherever the allocator gives it another address. How long a text may be
+    ``generate`` alone knows: where it asks for a cache, it is given this one.
     """
     from transformers import EncoderDecoderCache, StaticCache
 
