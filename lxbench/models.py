@@ -250,12 +250,12 @@ def _check_folder(folder: Path, spec: str) -> str:
 
 def _check_float(folder: Path, config: Mapping[str, Any], refused: Callable[..., ModelError]) -> None:
     """Refuse what would not be loaded as the floats that its files hold: fp32 is what all rows are held against."""
-    cut = "from transformers import AutoModelForSpeechSeq2Seq as M; M.from_pretrained(sys.argv[1])"
     if config.get("quantization_config"):
         raise refused(
             f" is quantized, as its {folder / 'config.json'} says",
             expected="the weights as floats, which the rows quantize themselves",
-            command=f"python -c \"import sys; {cut}.dequantize().save_pretrained('floats')\" {shlex.quote(str(folder))}"
+            command='python -c "import sys; from transformers import AutoModelForSpeechSeq2Seq as M; '
+            f"M.from_pretrained(sys.argv[1]).dequantize().save_pretrained('floats')\" {shlex.quote(str(folder))}"
             "  # with its tokenizer and feature extractor beside it",
         )
     if (adapter := folder / "adapter_config.json").is_file():

@@ -10,6 +10,7 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -176,11 +177,9 @@ def _read(file: Path) -> dict[str, Any]:
 
 def _generation(folder: Path) -> dict[str, Any]:
     """The generation config as it is written, empty where none can be read."""
-    file = folder / _GENERATION
-    try:
-        return dict(json.loads(file.read_text("utf-8"))) if file.is_file() else {}
-    except (ValueError, TypeError):
-        return {}
+    with suppress(ModelError):
+        return _read(folder / _GENERATION)
+    return {}
 
 
 def languages(folder: Path) -> list[str]:
